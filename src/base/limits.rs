@@ -1,0 +1,16 @@
+//! Limits that hold for every node alike, each with its reason.
+
+/// Longest key. Keys are kept in memory for recent dots and hints; 1 KiB bounds that.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// Default for the largest value: one record is written, sent and cached whole.
+pub const DEFAULT_MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// Most siblings of one key a client write may leave. Each costs every reader its bytes.
+pub const MAX_SIBLINGS: usize = 64;
+
+/// Most steps that may wait for one key's object to be read from disk; further ones are shed (503).
+pub const MAX_WAITING_PER_KEY: usize = 1024;
+
+/// Most client commands a shard holds open; further ones are shed (503) before they cost anything.
+pub const MAX_OPEN_COMMANDS: usize = 16_384;
