@@ -1,1 +1,19 @@
-//! node
+//! Floor 4: one node, the only thing drivers touch.
+//!
+//! ```text
+//!              Input                                    Effect
+//!  command ------------> +---------------------+ ------------> send (best effort)
+//!  message ------------> |  Node               | ------------> append, read (one answer each)
+//!  store answer -------> |   Control  Shard    | ------------> answer a client (exactly once)
+//!  view, time ---------> |            Shard .. | ------------> notice (logs, metrics, status)
+//!                        +---------------------+
+//! ```
+//!
+//! Owns: shards, routing, what happens when. Must not know: sockets, files, threads, clocks. Invariant:
+//! whatever claims durability is produced only while a storage answer is handled.
+
+mod effect;
+mod input;
+
+pub use effect::{Effect, Notice};
+pub use input::{Input, PeerState, StoreAnswer, View};

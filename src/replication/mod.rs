@@ -1,1 +1,13 @@
-//! replication
+//! Floor 3: the decisions of replication, and nothing else.
+//!
+//! Owns: what a client asks and is answered ([`Command`], [`Outcome`]), what replicas say to one another
+//! ([`Message`]), the quorum tallies of reads and writes. Must not know: shards, drivers, time-outs'
+//! clocks. Invariant: an acknowledgement counts once per node and disk, and only a durable one counts.
+
+mod command;
+mod message;
+
+pub use command::{
+    Command, Condition, Failure, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
+};
+pub use message::{ClockEntry, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want};

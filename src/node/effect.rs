@@ -1,0 +1,77 @@
+//! Everything a node asks of its driver.
+
+use crate::base::NodeId;
+use crate::replication::{Message, Outcome};
+use crate::store::{Place, Record};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to each of these, best effort: encoded once, lost without a word if it must be.
+    Send {
+        /// To whom.
+        to: Vec<NodeId>,
+        /// What.
+        message: Message,
+    },
+    /// Append and make durable. Answered once by `Input::Store` with this shard and id, in
+    /// order of the shard's appends.
+    Append {
+        /// Whose request it is.
+        shard: usize,
+        /// The request's number within the shard.
+        id: u64,
+        /// What.
+        record: Record,
+    },
+    /// Read a record. Answered once; at once if the page cache has it.
+    Read {
+        /// Whose request it is.
+        shard: usize,
+        /// The request's number within the shard.
+        id: u64,
+        /// Where.
+        place: Place,
+    },
+    /// After a failed append: everything voided has been noted; appends from here on are new.
+    Resume {
+        /// Which shard.
+        shard: usize,
+    },
+    /// Answer a client, exactly once per command.
+    Answer {
+        /// The command's number.
+        request: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// Something worth counting or logging.
+    Notice(Notice),
+}
+
+/// What logs, metrics and coverage counters are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the name says what happened; metrics carry the help text")]
+pub enum Notice {
+    CommandForwarded,
+    FallbackCoordinated,
+    HintStored,
+    HintRefused,
+    HintDrained,
+    ReadRepaired,
+    ReadHedged,
+    ReadAnsweredSame,
+    ExchangeStarted,
+    ExchangeByDots,
+    ExchangeByListing,
+    ExchangeAborted,
+    ExchangeJoined,
+    PartitionCompleted,
+    DeleteVanished,
+    SiblingsMade,
+    AppendFailed,
+    StaleAcknowledgementDropped,
+    DataHashesDiffer,
+    Overloaded,
+    ReadFailed,
+}

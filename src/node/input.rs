@@ -1,0 +1,86 @@
+//! Everything that can happen to a node.
+
+use crate::base::NodeId;
+use crate::replication::{Command, Message};
+use crate::ring::Layout;
+use crate::store::{Place, Record, Sequence};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A client asks; the answer carries `request` back.
+    Command {
+        /// The driver's number, unique while it is open.
+        request: u64,
+        /// What the client asks.
+        command: Command,
+    },
+    /// A peer says something. The driver has authenticated `from`.
+    Message {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// The one answer to an append or a read.
+    Store {
+        /// Whose request it was.
+        shard: usize,
+        /// The request's number within the shard.
+        id: u64,
+        /// How it ended.
+        answer: StoreAnswer,
+    },
+    /// The routing snapshot has changed.
+    View(Arc<View>),
+    /// The deadline the node named has come.
+    Tick,
+}
+
+/// How a storage request ended. Appends are answered in the order they were made.
+#[derive(Debug, Clone)]
+pub enum StoreAnswer {
+    /// The record is durable.
+    Appended {
+        /// Where it lies.
+        place: Place,
+        /// Its rank.
+        sequence: Sequence,
+    },
+    /// It is not in the log. The driver fails every later append of the shard the same way, until the
+    /// shard says [`super::Effect::Resume`]: what was built on a lost record is lost with it (PROTOCOL R3).
+    AppendFailed,
+    /// The record read.
+    Read(Box<Record>),
+    /// It could not be read: damage or an I/O error, never "not found".
+    ReadFailed,
+}
+
+/// Who can be reached and who owns what: immutable, replaced as a whole.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// This node.
+    pub me: NodeId,
+    /// The layout in force.
+    pub layout: Arc<Layout>,
+    /// The other members.
+    pub peers: BTreeMap<NodeId, PeerState>,
+}
+
+/// What routing needs to know of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// Alive, or only suspected: worth asking.
+    Up,
+    /// Believed down: skipped, hinted for.
+    Down,
+}
+
+impl View {
+    /// Is this node worth asking? Oneself always is.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        node == self.me || self.peers.get(&node) == Some(&PeerState::Up)
+    }
+}
