@@ -24,7 +24,7 @@ struct Append {
 }
 
 /// What becomes due when a record is durable, and only then.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum After {
     /// Nothing but the publishing.
     Nothing,

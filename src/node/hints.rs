@@ -1,11 +1,11 @@
 //! Writes held for primaries that could not be reached. A hint is a copy: it goes only when its target
 //! says that it is durable there (PROTOCOL R5).
 
+use super::Timings;
 use super::appends::After;
 use super::loads::{HintUse, Look};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
-use super::{Notice, Timings};
 use crate::base::{Key, Mutation, NodeId, Time, broken};
 use crate::causal::{DotSet, Filled, Outline};
 use crate::replication::{Message, StoreReply};
@@ -134,11 +134,6 @@ impl Hints {
         let mut context = DotSet::default();
         durable.chain(appended).for_each(|outline| context.union(&outline.context));
         context
-    }
-
-    /// Does any hint of this key wait here?
-    pub(super) fn any_of(&self, key: &Key) -> bool {
-        self.by_key.contains_key(key)
     }
 
     /// A target came back: what was on its way to it is sent again.

@@ -38,7 +38,6 @@ enum Purpose {
     },
     Hint {
         sequence: Sequence,
-        place: Place,
         use_: HintUse,
     },
 }
@@ -55,7 +54,7 @@ pub(super) enum UpdateStep {
 }
 
 /// What a look does with the durable state.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Look {
     /// Answers a peer's read.
     Serve { to: NodeId, request: u64, known: Option<Known>, want: Want },
@@ -82,7 +81,7 @@ impl Shard {
         if let Some(waiting) = self.updating.get_mut(key) {
             if waiting.len() >= MAX_WAITING_PER_KEY {
                 turn.notice(Notice::Overloaded);
-                return self.refuse_step(turn, step, Failure::Overloaded, Refusal::Overloaded);
+                return self.refuse_step(turn, &step, Failure::Overloaded, Refusal::Overloaded);
             }
             return waiting.push(step);
         }
@@ -135,7 +134,7 @@ impl Shard {
         use_: HintUse,
     ) {
         let (sequence, place) = hint;
-        self.load(turn, partition, Purpose::Hint { sequence, place, use_ }, vec![place]);
+        self.load(turn, partition, Purpose::Hint { sequence, use_ }, vec![place]);
     }
 
     fn load(&mut self, turn: &mut Turn<'_>, partition: PartitionId, purpose: Purpose, candidates: Vec<Place>) {
@@ -192,7 +191,7 @@ impl Shard {
                     self.look(turn, partition, &key, look);
                 }
             }
-            Purpose::Hint { sequence, use_, .. } => match record.map(|record| record.body) {
+            Purpose::Hint { sequence, use_ } => match record.map(|record| record.body) {
                 Some(Body::Hint(hint)) => self.hint_loaded(turn, sequence, Some(hint), use_),
                 _ => self.hint_loaded(turn, sequence, None, use_),
             },
@@ -257,22 +256,22 @@ impl Shard {
         match purpose {
             Purpose::Update(key) => {
                 for step in self.updating.remove(&key).unwrap_or_default() {
-                    self.refuse_step(turn, step, Failure::NotReady, Refusal::Unreadable);
+                    self.refuse_step(turn, &step, Failure::NotReady, Refusal::Unreadable);
                 }
             }
             Purpose::Look(_, look) | Purpose::Slot { look, .. } => self.show(turn, partition, None, None, look),
-            Purpose::Hint { sequence, use_, .. } => self.hint_loaded(turn, sequence, None, use_),
+            Purpose::Hint { sequence, use_ } => self.hint_loaded(turn, sequence, None, use_),
         }
     }
 
-    fn refuse_step(&mut self, turn: &mut Turn<'_>, step: UpdateStep, failure: Failure, refusal: Refusal) {
+    fn refuse_step(&mut self, turn: &mut Turn<'_>, step: &UpdateStep, failure: Failure, refusal: Refusal) {
         match step {
-            UpdateStep::Coordinate { write } => self.write_failed(turn, write, failure),
+            UpdateStep::Coordinate { write } => self.write_failed(turn, *write, failure),
             UpdateStep::Apply(Apply { after: After::Replied { to, request }, .. }) => {
-                self.reply_refused(turn, to, request, refusal);
+                self.reply_refused(turn, *to, *request, refusal);
             }
             UpdateStep::Apply(_) => {}
-            UpdateStep::Pulled { session, .. } => self.abort_session(turn, session),
+            UpdateStep::Pulled { session, .. } => self.abort_session(turn, *session),
         }
     }
 }

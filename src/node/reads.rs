@@ -58,17 +58,7 @@ impl Shard {
         let id = self.number();
         self.timers.set(turn.now.time + Duration::from_millis(options.timeout_ms), Timer::ReadDeadline(id));
         let (tally, asked) = (ReadTally::new(required), BTreeMap::new());
-        let read = Read {
-            origin,
-            key: key.clone(),
-            partition,
-            options,
-            tally,
-            unasked,
-            asked,
-            hinted: 0,
-            own: OwnState::NotWanted,
-        };
+        let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own: OwnState::NotWanted };
         self.reads.insert(id, read);
         if own_first {
             // Its own state first: what it has, the others need not send.
@@ -132,7 +122,7 @@ impl Shard {
         let Some(read) = self.reads.get_mut(&id) else { return };
         read.own = OwnState::Here;
         let Some(state) = state else { return self.ask_missing(turn, id) };
-        read.tally.count_own(me, state);
+        read.tally.count_own(me, &state);
         if !self.view.layout.is_primary(read.partition, me) {
             read.hinted += 1;
         }

@@ -162,7 +162,8 @@ impl Shard {
             return self.contexts_gathered(turn, id);
         }
         let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
-        let hedge = self.hedge_after(asked.first().copied(), write.options.timeout_ms);
+        let timeout_ms = write.options.timeout_ms;
+        let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
         asked.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
         turn.send(asked, message);
         self.timers.set(turn.now.time + hedge, Timer::WriteContexts(id));

@@ -2,7 +2,7 @@
 
 use super::{DiskError, PartitionTable, Place, ReadError, Sequence};
 use crate::base::{Key, NodeId};
-use crate::causal::{Actor, DotSet};
+use crate::causal::{Actor, DotSet, Outline};
 use crate::ring::PartitionId;
 use std::collections::BTreeMap;
 
@@ -74,8 +74,8 @@ pub struct RecoveredHint {
     pub key: Key,
     /// The dots whose effect it is.
     pub dots: DotSet,
-    /// Dots of the versions it holds.
-    pub live: DotSet,
+    /// The state it holds, without the values: a fallback's next write of the key builds on it.
+    pub outline: Outline,
     /// Where its record is; its length is what the hint costs.
     pub place: Place,
 }

@@ -88,10 +88,10 @@ impl Replay {
     }
 
     fn hold(&mut self, partition: PartitionId, sequence: Sequence, hint: HintBody, place: Place) {
-        let live = hint.state.live_dots();
+        let outline = hint.state.outline();
         let HintBody { targets, key, dots, .. } = hint;
         if !targets.is_empty() {
-            self.hints.insert(sequence, RecoveredHint { partition, targets, key, dots, live, place });
+            self.hints.insert(sequence, RecoveredHint { partition, targets, key, dots, outline, place });
         }
     }
 
