@@ -1,0 +1,102 @@
+//! How a detector fills its messages.
+
+use super::detector::{Detector, Turn};
+use super::event::DetectorEffect;
+use super::member::{Member, MemberState};
+use super::message::{Header, MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES, MessageKind, MessageWriter};
+use super::suspicion::doublings;
+use crate::base::NodeId;
+
+/// A rumour is sent this many times per doubling of the cluster: with a few, gossip reaches all with
+/// high probability even if one in five messages is lost; full syncs catch the rest.
+const SENDS_PER_DOUBLING: u32 = 3;
+
+impl Detector {
+    /// Pings a member; the number the answer will repeat.
+    pub(super) fn ping(&mut self, node: NodeId, turn: &mut Turn<'_>) -> u64 {
+        let sequence = self.next_sequence();
+        self.send_to_member(node, MessageKind::Ping, sequence, turn);
+        sequence
+    }
+
+    /// Sends to a member's own address.
+    pub(super) fn send_to_member(&mut self, node: NodeId, kind: MessageKind, sequence: u64, turn: &mut Turn<'_>) {
+        if let Some(address) = self.address_of(node) {
+            self.send(address, Some(node), kind, sequence, turn);
+        }
+    }
+
+    /// Sends a datagram with as much news as fits. First comes what the addressee must hear: what is
+    /// said of itself, then this node's record if it lacks that, then rumours.
+    pub(super) fn send(
+        &mut self,
+        to: String,
+        addressee: Option<NodeId>,
+        kind: MessageKind,
+        sequence: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut writer = MessageWriter::new(&self.header(addressee, kind, sequence), MAX_DATAGRAM_BYTES);
+        let mut attached = Vec::new();
+        for record in self.must_hear(addressee) {
+            if writer.push(&record) {
+                attached.push(record.node());
+            }
+        }
+        let reachable = self.roster.reachable_peers().len() + 1;
+        self.rumours.fill(&mut writer, &attached, SENDS_PER_DOUBLING * doublings(reachable));
+        turn.effects.push(DetectorEffect::SendDatagram { to, bytes: writer.finish() });
+    }
+
+    /// Sends everything known and asks for the same.
+    pub(super) fn request_full_sync(&mut self, node: NodeId, turn: &mut Turn<'_>) {
+        if let Some(address) = self.address_of(node) {
+            let sequence = self.next_sequence();
+            self.send_full_state(address, Some(node), MessageKind::SyncRequest, sequence, turn);
+        }
+    }
+
+    /// Sends everything known.
+    pub(super) fn send_full_state(
+        &self,
+        to: String,
+        addressee: Option<NodeId>,
+        kind: MessageKind,
+        sequence: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut writer = MessageWriter::new(&self.header(addressee, kind, sequence), MAX_FULL_SYNC_BYTES);
+        for record in self.roster.members().values() {
+            writer.push(record);
+        }
+        turn.effects.push(DetectorEffect::SendFullSync { to, bytes: writer.finish() });
+    }
+
+    fn header(&self, addressee: Option<NodeId>, kind: MessageKind, sequence: u64) -> Header {
+        let own = self.roster.own();
+        Header {
+            cluster: own.identity.cluster,
+            kind,
+            sequence,
+            sender: own.node(),
+            incarnation: own.incarnation,
+            addressee,
+            holds: addressee.and_then(|node| self.roster.get(node)).map(|member| member.incarnation),
+        }
+    }
+
+    /// The addressee's own record if it is judged to be other than alive or has been outbid, so that it
+    /// refutes; and this node's record unless the addressee said that it holds it.
+    fn must_hear(&mut self, addressee: Option<NodeId>) -> Vec<Member> {
+        let contact = addressee.and_then(|node| self.roster.contact(node)).copied().unwrap_or_default();
+        let judged = addressee.and_then(|node| self.roster.get(node)).filter(|member| {
+            member.state != MemberState::Alive || contact.says.is_some_and(|says| says < member.incarnation)
+        });
+        let own = Some(self.roster.own()).filter(|own| contact.holds != Some(own.incarnation));
+        judged.into_iter().chain(own).cloned().collect()
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<String> {
+        self.roster.get(node).map(|member| member.identity.membership_address.clone())
+    }
+}
