@@ -11,9 +11,12 @@ pub struct DetectorConfig {
     /// it, or take the wall clock's milliseconds. If it is not, the node refutes its own past, which
     /// costs a few messages.
     pub first_incarnation: u64,
-    /// One member is probed per interval. Shorter finds failures sooner and sends more; all other
-    /// durations should be chosen with it.
+    /// The time from one round of probing to the next. Shorter finds failures sooner and sends more; all
+    /// other durations should be chosen with it.
     pub probe_interval: Duration,
+    /// How many members are probed in one round, at least 1. With two, in a cluster of up to five
+    /// everyone is probed by everyone each second; a killed node is seldom found late by bad luck.
+    pub probes_per_round: usize,
     /// How long the direct ping, and after it the indirect ones, may take: well above a round trip.
     /// Twice this should stay below `probe_interval`; otherwise rounds stretch.
     pub ping_timeout: Duration,
@@ -38,6 +41,7 @@ impl Default for DetectorConfig {
         Self {
             first_incarnation: 1,
             probe_interval: Duration::from_millis(500),
+            probes_per_round: 2,
             ping_timeout: Duration::from_millis(200),
             indirect_probes: 3,
             suspicion_multiplier: 2,

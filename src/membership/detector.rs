@@ -25,7 +25,8 @@ pub struct Detector {
     pub(super) rumours: Rumours,
     pub(super) schedule: Schedule,
     pub(super) lap: Lap,
-    pub(super) probe: Option<Probe>,
+    /// The probes of this round that nobody has answered yet.
+    pub(super) probes: Vec<Probe>,
     pub(super) relays: Relays,
     pub(super) seeds: Vec<Seed>,
     /// The number of the last ping or request. Begins at a random one, so that answers to an earlier
@@ -63,6 +64,16 @@ pub(super) struct Turn<'a> {
     pub(super) now: Time,
     pub(super) effects: &'a mut Vec<DetectorEffect>,
     pub(super) events: Vec<MemberEvent>,
+    pub(super) news: News,
+}
+
+/// Did this node itself say something new: a verdict, a refutation, a new identity?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// No; what others said travels with the next pings.
+    None,
+    /// Yes; it is worth pings of its own.
+    Own,
 }
 
 impl Detector {
@@ -86,7 +97,7 @@ impl Detector {
             rumours: Rumours::default(),
             schedule: Schedule::default(),
             lap: Lap::default(),
-            probe: None,
+            probes: Vec::new(),
             relays: Relays::default(),
             seeds: seeds.collect(),
             sequence: random.u64() >> 1,
@@ -102,7 +113,7 @@ impl Detector {
         if self.phase == Phase::Silent {
             return;
         }
-        let mut turn = Turn { now: now.time, effects, events: Vec::new() };
+        let mut turn = Turn { now: now.time, effects, events: Vec::new(), news: News::None };
         self.wake(&turn);
         match input {
             DetectorInput::Datagram { from, bytes } => self.receive(from, &bytes, Channel::Datagram, &mut turn),
@@ -112,6 +123,7 @@ impl Detector {
             DetectorInput::Leave => self.leave(&mut turn),
         }
         self.run_due(&mut turn);
+        self.spread_news(&mut turn);
         if !turn.events.is_empty() {
             turn.effects.push(DetectorEffect::Changed(turn.events));
         }

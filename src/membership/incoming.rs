@@ -96,9 +96,7 @@ impl Detector {
     }
 
     fn probe_answered(&mut self, target: NodeId, sequence: u64) {
-        if self.probe.is_some_and(|probe| probe.is_answered_by(target, sequence)) {
-            self.probe = None;
-        }
+        self.probes.retain(|probe| !probe.is_answered_by(target, sequence));
     }
 
     /// Pings `target` for the sender, at the address known here: nobody can make this node send to an

@@ -1,6 +1,6 @@
 //! How a detector fills its messages.
 
-use super::detector::{Detector, Turn};
+use super::detector::{Detector, News, Phase, Turn};
 use super::event::DetectorEffect;
 use super::member::{Member, MemberState};
 use super::message::{Header, MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES, MessageKind, MessageWriter};
@@ -10,6 +10,13 @@ use crate::base::NodeId;
 /// A rumour is sent this many times per doubling of the cluster: with a few, gossip reaches all with
 /// high probability even if one in five messages is lost; full syncs catch the rest.
 const SENDS_PER_DOUBLING: u32 = 3;
+
+/// Own news goes to this many members at once; they pass it on with their pings. Once per input,
+/// however many members it is about.
+const NEWS_FANOUT: usize = 3;
+
+/// A leaving node will not ping again, so it tells more.
+const LEAVE_FANOUT: usize = 64;
 
 impl Detector {
     /// Pings a member; the number the answer will repeat.
@@ -46,6 +53,21 @@ impl Detector {
         let reachable = self.roster.reachable_peers().len() + 1;
         self.rumours.fill(&mut writer, &attached, SENDS_PER_DOUBLING * doublings(reachable));
         turn.effects.push(DetectorEffect::SendDatagram { to, bytes: writer.finish() });
+    }
+
+    /// Tells some members at once what this node has just found or said, instead of with the next probe.
+    pub(super) fn spread_news(&mut self, turn: &mut Turn<'_>) {
+        let fanout = match self.phase {
+            _ if turn.news == News::None => 0,
+            Phase::New | Phase::Silent => 0,
+            Phase::Running => NEWS_FANOUT,
+            Phase::Left => LEAVE_FANOUT,
+        };
+        let mut peers = if fanout == 0 { Vec::new() } else { self.roster.reachable_peers() };
+        self.random.shuffle(&mut peers);
+        for peer in peers.into_iter().take(fanout) {
+            self.ping(peer, turn);
+        }
     }
 
     /// Sends everything known and asks for the same.

@@ -1,18 +1,15 @@
 //! What a node says of itself, and what it does when others say otherwise.
 
-use super::detector::{Detector, Phase, Turn};
+use super::detector::{Detector, News, Phase, Turn};
 use super::event::{DetectorEffect, MemberEvent};
 use super::identity::Identity;
 use super::member::{MAX_INCARNATION, Member, MemberState};
-use super::message::{MessageKind, encode_one};
+use super::message::encode_one;
 use super::roster::conflict_event;
 
 /// How often a node outbids another process with its id before it gives way. An earlier life of this
 /// node, remembered somewhere, can be outbid after one or two; only a living rival bids on.
 const MAX_CONTESTS: u32 = 4;
-
-/// How many members a leaving node tells itself; gossip and later pings tell the others.
-const LEAVE_FANOUT: usize = 64;
 
 impl Detector {
     /// Hears a record about this node. Any incarnation above its own, or an equal one with another
@@ -30,7 +27,7 @@ impl Detector {
         let own = self.roster.own();
         let raised = record.incarnation.max(own.incarnation);
         let own = Member { incarnation: raised, ..own.clone() };
-        self.announce(own);
+        self.announce(own, turn);
     }
 
     /// Decides whether to outbid a process elsewhere that has this node's id. Two that never gave way
@@ -60,7 +57,7 @@ impl Detector {
             Err(error) => turn.effects.push(DetectorEffect::UpdateRefused(error)),
             Ok(()) => {
                 turn.events.push(MemberEvent::IdentityChanged(own.node()));
-                self.announce(Member { identity, ..own });
+                self.announce(Member { identity, ..own }, turn);
             }
         }
     }
@@ -72,22 +69,17 @@ impl Detector {
         }
         let own = self.roster.own().judged(MemberState::Left);
         turn.events.push(MemberEvent::Left(own.node()));
-        self.announce(own);
+        self.announce(own, turn);
         self.phase = Phase::Left;
         self.schedule.clear();
-        self.probe = None;
-        let mut peers = self.roster.reachable_peers();
-        self.random.shuffle(&mut peers);
-        for peer in peers.into_iter().take(LEAVE_FANOUT) {
-            let sequence = self.next_sequence();
-            self.send_to_member(peer, MessageKind::Ping, sequence, turn);
-        }
+        self.probes.clear();
     }
 
     /// Takes `own` as this node's record, one incarnation higher, and spreads it.
-    fn announce(&mut self, own: Member) {
+    fn announce(&mut self, own: Member, turn: &mut Turn<'_>) {
         let own = Member { incarnation: (own.incarnation + 1).min(MAX_INCARNATION - 1), ..own };
         self.rumours.insert(own.node(), encode_one(&own).into());
         self.roster.set_own(own);
+        turn.news = News::Own;
     }
 }

@@ -1,6 +1,6 @@
 //! What a detector does by the clock: probe, judge, retry, sync.
 
-use super::detector::{Detector, Phase, Turn};
+use super::detector::{Detector, News, Phase, Turn};
 use super::member::{Member, MemberState};
 use super::message::MessageKind;
 use super::probe::Probe;
@@ -42,7 +42,7 @@ impl Detector {
             match timer {
                 Timer::Round => self.begin_round(turn),
                 Timer::PingTimeout => self.ask_others(turn),
-                Timer::ProbeTimeout => self.end_probe(turn),
+                Timer::ProbeTimeout => self.end_round(turn),
                 Timer::FullSync => self.sync_with_someone(turn),
                 Timer::Suspicion(node) => self.judge(node, MemberState::Suspect, MemberState::Down, turn),
                 Timer::Retry(node) => self.retry(node, turn),
@@ -53,31 +53,39 @@ impl Detector {
 
     fn begin_round(&mut self, turn: &mut Turn<'_>) {
         self.arm(Timer::Round, turn.now + self.config.probe_interval);
-        if self.probe.is_some() {
+        if !self.probes.is_empty() {
             return;
         }
-        let Some(target) = self.lap.next(&self.roster.reachable_peers(), &mut self.random) else { return };
-        let sequence = self.ping(target, turn);
-        self.probe = Some(Probe::new(target, sequence));
+        let reachable = self.roster.reachable_peers();
+        for _ in 0..self.config.probes_per_round.clamp(1, reachable.len().max(1)) {
+            let Some(target) = self.lap.next(&reachable, &mut self.random) else { return };
+            if self.probes.iter().any(|probe| probe.target() == target) {
+                continue;
+            }
+            let sequence = self.ping(target, turn);
+            self.probes.push(Probe::new(target, sequence));
+        }
         self.arm(Timer::PingTimeout, turn.now + self.config.ping_timeout);
         self.arm(Timer::ProbeTimeout, turn.now + self.config.ping_timeout * 2);
     }
 
     fn ask_others(&mut self, turn: &mut Turn<'_>) {
-        let Some(probe) = self.probe else { return };
-        let mut others = self.roster.reachable_peers();
-        others.retain(|node| *node != probe.target());
-        self.random.shuffle(&mut others);
-        for other in others.into_iter().take(self.config.indirect_probes) {
-            self.send_to_member(other, MessageKind::PingRequest(probe.target()), probe.sequence(), turn);
+        for probe in self.probes.clone() {
+            let mut others = self.roster.reachable_peers();
+            others.retain(|node| *node != probe.target());
+            self.random.shuffle(&mut others);
+            for other in others.into_iter().take(self.config.indirect_probes) {
+                self.send_to_member(other, MessageKind::PingRequest(probe.target()), probe.sequence(), turn);
+            }
         }
     }
 
-    /// Nobody reached the target: it is suspect, and hears so at once, to refute.
-    fn end_probe(&mut self, turn: &mut Turn<'_>) {
-        let Some(probe) = self.probe.take() else { return };
-        self.judge(probe.target(), MemberState::Alive, MemberState::Suspect, turn);
-        self.retry(probe.target(), turn);
+    /// Nobody reached these targets: each is suspect, and hears so at once, to refute.
+    fn end_round(&mut self, turn: &mut Turn<'_>) {
+        for probe in std::mem::take(&mut self.probes) {
+            self.judge(probe.target(), MemberState::Alive, MemberState::Suspect, turn);
+            self.retry(probe.target(), turn);
+        }
     }
 
     /// If the member is still `from`, it is `to` now.
@@ -85,6 +93,7 @@ impl Detector {
         let held = self.roster.get(node).filter(|member| member.state == from);
         if let Some(verdict) = held.map(|member| member.judged(to)) {
             self.learn(&verdict, turn);
+            turn.news = News::Own;
         }
     }
 

@@ -67,8 +67,8 @@ struct World {
     cut: BTreeSet<(String, String)>,
     seeds: Vec<String>,
     largest_datagram: usize,
-    datagrams: u64,
-    trace: Vec<String>,
+    /// Everything sent and told, if a test wants it.
+    trace: Option<Vec<String>>,
 }
 
 impl World {
@@ -84,8 +84,7 @@ impl World {
             cut: BTreeSet::new(),
             seeds: vec![address(0), address(1)],
             largest_datagram: 0,
-            datagrams: 0,
-            trace: Vec::new(),
+            trace: None,
         };
         for node in 0..count {
             world.boot(identity(node), 1);
@@ -152,11 +151,12 @@ impl World {
     }
 
     fn perform(&mut self, from: &str, effect: DetectorEffect) {
-        self.trace.push(format!("{} {from} {effect:?}", self.time.0));
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{} {from} {effect:?}", self.time.0));
+        }
         let from_address = from.to_string();
         match effect {
             DetectorEffect::SendDatagram { to, bytes } => {
-                self.datagrams += 1;
                 self.largest_datagram = self.largest_datagram.max(bytes.len());
                 if !self.random.chance(self.loss) {
                     self.fly(to, DetectorInput::Datagram { from: from_address, bytes });
@@ -304,9 +304,8 @@ fn a_killed_node_is_found_within_two_seconds() {
             "{count} nodes: suspect median {:?} worst {:?}, down median {:?} worst {:?}",
             suspects[50], suspects[99], downs[50], downs[99]
         );
-        println!("{figures}");
-        assert!(suspects[50] <= milliseconds(1000) && downs[50] <= milliseconds(2000), "{figures}");
-        assert!(suspects[99] <= milliseconds(1700) && downs[99] <= milliseconds(2700), "{figures}");
+        assert!(suspects[90] <= milliseconds(1000) && downs[90] <= milliseconds(2000), "{figures}");
+        assert!(suspects[99] <= milliseconds(1300) && downs[99] <= milliseconds(2300), "{figures}");
     }
 }
 
@@ -531,13 +530,14 @@ fn datagrams_stay_within_their_limit_at_a_hundred_members() {
 fn the_same_seed_gives_the_same_trace() {
     let trace = |seed| {
         let mut world = World::new(seed, 6);
+        world.trace = Some(Vec::new());
         world.loss = 0.1;
         world.run(seconds(10));
         world.kill(3);
         world.run(seconds(10));
         world.restart(3, 50);
         world.run(seconds(5));
-        world.trace
+        world.trace.unwrap()
     };
     let first = trace(15);
     assert!(first.len() > 100);
