@@ -122,3 +122,75 @@ impl Detector {
         self.roster.get(node).map(|member| member.identity.membership_address.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Now, Random};
+    use crate::membership::message::{Message, tests::ping};
+    use crate::membership::simulation::{CLUSTER, identity};
+    use crate::membership::{DetectorConfig, DetectorInput};
+
+    const PEER: NodeId = NodeId(9);
+
+    fn detector() -> Detector {
+        let config = DetectorConfig { first_incarnation: 7, ..DetectorConfig::default() };
+        Detector::new(config, identity(1), Vec::new(), Random::from_seed(1)).unwrap()
+    }
+
+    fn peer_at(incarnation: u64) -> Member {
+        Member { identity: identity(PEER.0), incarnation, state: MemberState::Alive }
+    }
+
+    /// A message of the peer, at its incarnation 3.
+    fn header(kind: MessageKind, holds: Option<u64>) -> Header {
+        Header { kind, sender: PEER, incarnation: 3, addressee: Some(NodeId(1)), holds, ..ping() }
+    }
+
+    /// What the detector sends back to the peer.
+    fn replies(detector: &mut Detector, header: &Header, records: &[Member]) -> Vec<Message> {
+        let mut writer = MessageWriter::new(header, MAX_DATAGRAM_BYTES);
+        assert!(records.iter().all(|record| writer.push(record)));
+        let input = DetectorInput::Datagram { from: "peer".into(), bytes: writer.finish() };
+        let mut effects = Vec::new();
+        detector.handle(Now::default(), input, &mut effects);
+        let to_peer = effects.into_iter().filter_map(|effect| match effect {
+            DetectorEffect::SendDatagram { to, bytes } if to == "peer" => Some(bytes),
+            _ => None,
+        });
+        to_peer.map(|bytes| Message::decode(&bytes, MAX_DATAGRAM_BYTES, CLUSTER).unwrap()).collect()
+    }
+
+    fn told(message: &Message) -> Vec<(NodeId, u64)> {
+        message.records.iter().map(|record| (record.node(), record.incarnation)).collect()
+    }
+
+    /// Rule: whoever does not say that it holds this node's newest record gets it with the next
+    /// message, whatever became of the rumours.
+    #[test]
+    fn the_own_record_is_sent_until_the_addressee_holds_it() {
+        for (holds, expected) in [(None, true), (Some(6), true), (Some(7), false)] {
+            let sent = replies(&mut detector(), &header(MessageKind::Ping, holds), &[peer_at(3)]);
+            assert_eq!(told(&sent[0]).contains(&(NodeId(1), 7)), expected, "{holds:?}");
+        }
+    }
+
+    /// Rule: a node that speaks with an incarnation below the one known of it has been outbid, by its
+    /// own past or by a rival; it is told so before anything else.
+    #[test]
+    fn an_outbid_node_is_told_first() {
+        let sent = replies(&mut detector(), &header(MessageKind::Ping, None), &[peer_at(5)]);
+        assert_eq!(told(&sent[0]), [(PEER, 5), (NodeId(1), 7)]);
+    }
+
+    /// Rule: whoever believes this node down hears the refutation at once, even if what told us so
+    /// asked for no answer.
+    #[test]
+    fn a_refutation_goes_back_at_once() {
+        let mut detector = detector();
+        let verdict = detector.roster.own().judged(MemberState::Down);
+        let sent = replies(&mut detector, &header(MessageKind::Ack, Some(7)), &[peer_at(3), verdict]);
+        assert_eq!(sent[0].header.kind, MessageKind::Ping);
+        assert!(told(&sent[0]).contains(&(NodeId(1), 8)));
+    }
+}

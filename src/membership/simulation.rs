@@ -175,6 +175,15 @@ impl World {
         }
     }
 
+    /// Makes `hearer` believe `state` of a node.
+    fn slander(&mut self, hearer: u64, of: u64, state: MemberState) {
+        let slander = self.host(hearer).detector.members()[&NodeId(of)].judged(state);
+        let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
+        assert!(writer.push(&slander));
+        let bytes = writer.finish();
+        self.input(&address(hearer), DetectorInput::Datagram { from: address(1), bytes });
+    }
+
     fn fly(&mut self, to: String, input: DetectorInput) {
         let arrival = self.time + Duration::from_micros(self.random.between(200, 10_000));
         self.serial += 1;
@@ -315,14 +324,11 @@ fn a_killed_node_is_found_within_two_seconds() {
 fn a_slandered_node_refutes_everywhere() {
     for state in [MemberState::Suspect, MemberState::Down, MemberState::Left] {
         let mut world = World::settled(7, 5);
-        let slander = Member { state, ..world.host(0).detector.members()[&NodeId(3)].clone() };
-        let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
-        assert!(writer.push(&slander));
-        let bytes = writer.finish();
-        world.input(&address(0), DetectorInput::Datagram { from: address(1), bytes });
+        let incarnation = world.host(0).detector.members()[&NodeId(3)].incarnation;
+        world.slander(0, 3, state);
         assert_eq!(world.state(0, 3), Some(state));
         world.run_until(seconds(8), World::agreed);
-        assert!(world.host(0).detector.members()[&NodeId(3)].incarnation > slander.incarnation);
+        assert!(world.host(0).detector.members()[&NodeId(3)].incarnation > incarnation);
         assert!(world.host(3).detector.counters().refutations >= 1);
     }
 }
@@ -344,6 +350,20 @@ fn a_partition_of_any_length_heals() {
         let took = world.run_until(seconds(10), World::agreed);
         assert!(took <= seconds(7), "after {length} s: {took:?}");
     }
+}
+
+/// Rule: that needs no seed: members are retried at the addresses they said themselves.
+#[test]
+fn a_partition_heals_when_all_seeds_are_dead() {
+    let mut world = World::settled(18, 6);
+    world.kill(0);
+    world.kill(1);
+    world.partition(&[2, 3]);
+    world.run(seconds(60));
+    assert_eq!(world.state(2, 4), Some(MemberState::Down));
+    world.cut.clear();
+    let took = world.run_until(seconds(10), World::agreed);
+    assert!(took <= seconds(7), "{took:?}");
 }
 
 /// Rule: halves that lost each other while everyone in both restarted, and so forgot the others, find
@@ -461,6 +481,7 @@ fn a_member_that_leaves_is_not_down() {
 #[test]
 fn a_paused_node_condemns_nobody_when_it_wakes() {
     let mut world = World::settled(12, 5);
+    world.slander(2, 3, MemberState::Suspect);
     world.set(2, Process::Paused);
     world.run(seconds(60));
     assert_eq!(world.state(0, 2), Some(MemberState::Down));
