@@ -1,7 +1,27 @@
-//! Floor 1: placement (partition, layout, preference list).
+//! Floor 1: who owns what.
+//!
+//! Owns: partitions of the hash space, the layout (a versioned list of nodes and the placement table
+//! that belongs to it), the rule that plans the next table, and the preference list of a partition.
+//! Must not know: who is up (it is told), how a layout travels or comes into force.
+//! Invariant: a table is data. It is planned once, by whoever stages a change, and checked by everyone;
+//! a row names distinct nodes, in distinct zones when zones allow. docs/placement.md explains the rule.
 
+mod chain;
+mod hasher;
 mod layout;
+mod leader;
+mod moves;
+mod order;
 mod partition;
+mod placement;
+mod preference;
+mod quota;
+mod record;
+mod spread;
+mod table;
 
-pub use layout::Layout;
-pub use partition::PartitionId;
+pub use layout::{Layout, LayoutError, LayoutNode, MAX_NODES, MAX_REPLICAS};
+pub use moves::{Move, moves};
+pub use partition::{PartitionId, Partitioning, PartitioningError};
+pub use placement::{MAX_FALLBACKS, Placement};
+pub use preference::{Candidate, Role, preference};
