@@ -1,9 +1,12 @@
 //! Settings, their documents, and what `dunlin cluster init` writes.
 #![cfg(feature = "runtime")]
 
+use dunlin::ring::Layout;
 use dunlin::runtime::settings::{KNOBS, Settings, Sources, example_file, reference_page};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 /// Set to write the documents anew instead of comparing them.
 const BLESS: &str = "DUNLIN_BLESS";
@@ -203,4 +206,129 @@ fn membership_listens_next_to_the_peers() {
     assert_eq!(settings.membership_address().unwrap().to_string(), "10.0.0.1:7401");
     assert_eq!(settings.advertised_address(), "db1:7400");
     assert_eq!(settings.advertised_membership_address().unwrap(), "db1:7401");
+}
+
+/// Runs the binary.
+fn dunlin(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dunlin")).args(arguments).output().expect("the binary runs")
+}
+
+fn init(directory: &Path, more: &[&str]) -> Output {
+    let directory = directory.to_str().expect("a temporary path is text");
+    dunlin(&[&["cluster", "init", "--dir", directory, "--partitions", "64"], more].concat())
+}
+
+fn complaint(output: &Output, status: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    text
+}
+
+const THREE: &[&str] = &["--nodes", "a=127.0.0.1:7400,b=127.0.0.1:7410,c=db3.example.org:7400", "--zones", "c=attic"];
+
+#[test]
+fn init_writes_all_a_node_needs_and_keeps_secrets_secret() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("cluster");
+    let output = init(&directory, THREE);
+    complaint(&output, 0);
+    let mode = |path: &str| fs::metadata(directory.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("ca-key.pem"), 0o600);
+    let cluster = String::from_utf8(output.stdout).unwrap();
+    let mut secrets = Vec::new();
+    for name in ["a", "b", "c"] {
+        let home = directory.join(name);
+        let settings = Sources::of_process(&home.join("node.toml"), Vec::new()).unwrap().load().unwrap();
+        assert_eq!(settings.node.name, name);
+        assert_eq!(settings.cluster.id.to_string(), cluster.trim());
+        assert_eq!(settings.node.seeds.len(), 2);
+        for path in [&settings.tls.ca, &settings.tls.certificate] {
+            assert!(fs::read_to_string(path).unwrap().starts_with("-----BEGIN CERTIFICATE-----"), "{}", path.display());
+        }
+        assert_eq!(settings.tls.key, home.join("key.pem"));
+        assert_eq!((mode(&format!("{name}/key.pem")), mode(&format!("{name}/secret"))), (0o600, 0o600));
+        assert_eq!(mode(name), 0o700);
+        let genesis = fs::read_to_string(settings.node.data_dir.join("genesis")).unwrap();
+        assert_eq!(genesis.trim(), cluster.trim());
+        let layout: Layout = serde_json::from_str(&fs::read_to_string(&settings.cluster.layout_file).unwrap()).unwrap();
+        assert_eq!(layout.cluster, settings.cluster.id);
+        let node = layout.node_named(name).unwrap();
+        assert_eq!(node.address, settings.advertised_address());
+        assert_eq!(Some(&node.membership_address), settings.advertised_membership_address().as_ref());
+        assert_eq!(node.zone, settings.node.zone);
+        secrets.push(fs::read(&settings.cluster.secret_file[0]).unwrap());
+    }
+    assert_eq!(secrets[0].len(), 32);
+    assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+}
+
+#[test]
+fn nodes_on_one_host_get_http_ports_in_a_row_and_names_listen_everywhere() {
+    let directory = tempfile::tempdir().unwrap();
+    complaint(&init(directory.path(), THREE), 0);
+    let settings = |name: &str| {
+        let file = directory.path().join(name).join("node.toml");
+        Sources::of_process(&file, Vec::new()).unwrap().load().unwrap()
+    };
+    assert_eq!(settings("a").node.http_address.port(), 8101);
+    assert_eq!(settings("b").node.http_address.port(), 8102);
+    assert_eq!(settings("c").node.http_address.port(), 8101);
+    assert_eq!(settings("c").node.peer_address.to_string(), "0.0.0.0:7400");
+    assert_eq!(settings("c").advertised_address(), "db3.example.org:7400");
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("letter"), "dear").unwrap();
+    says(&complaint(&init(directory.path(), THREE), 1), &["is not empty"]);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn init_refuses_clusters_that_cannot_be() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("cluster");
+    let cases: &[(&[&str], &str)] = &[
+        (&["--nodes", "a=h:1,b=h:5"], "2 nodes cannot hold 3 copies"),
+        (&["--nodes", "a=h:7400,b=h:7401", "--replicas", "2"], "h:7401 is taken twice, by a and b"),
+        (&["--nodes", "a=h:1,a=h:5", "--replicas", "2"], "two nodes have the name"),
+        (&["--nodes", "../a=h:1"], "is no name for a node"),
+        (&["--nodes", "a=h"], "is not host:port"),
+        (&["--nodes", "a=h:65535", "--replicas", "1"], "no port for membership"),
+        (&["--nodes", "a=h:1", "--replicas", "1", "--zones", "b=x"], "--zones names b"),
+        (&["--nodes", "a=h:1", "--replicas", "1", "--partitions", "3"], "a power of two"),
+    ];
+    for (arguments, part) in cases {
+        let directory = directory.to_str().unwrap();
+        let output = dunlin(&[&["cluster", "init", "--dir", directory], *arguments].concat());
+        says(&complaint(&output, 2), &[part]);
+        assert!(!Path::new(directory).exists(), "{arguments:?} left files behind");
+    }
+}
+
+#[test]
+fn a_reissued_certificate_replaces_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    complaint(&init(directory.path(), THREE), 0);
+    let read = |name: &str| fs::read_to_string(directory.path().join("b").join(name)).unwrap();
+    let before = (read("certificate.pem"), read("key.pem"));
+    complaint(&dunlin(&["certs", "issue", "--dir", directory.path().to_str().unwrap(), "--node", "b"]), 0);
+    let after = (read("certificate.pem"), read("key.pem"));
+    assert!(before.0 != after.0 && before.1 != after.1);
+    let key = fs::metadata(directory.path().join("b/key.pem")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn serve_refuses_bad_settings_with_status_2_and_their_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.toml");
+    fs::write(&file, "[node]\nnaem = \"a\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    says(&complaint(&dunlin(&["serve", "--config", file]), 2), &["node.toml:2:1:", "no setting naem", "data_dir"]);
+    fs::write(file, REQUIRED).unwrap();
+    let output = dunlin(&["serve", "--config", file, "--node-http-address", "0.0.0.0:80"]);
+    says(&complaint(&output, 2), &["flag --node-http-address:", "tls.allow_insecure_http"]);
+    says(&complaint(&dunlin(&["serve", "--config", "/nowhere/node.toml"]), 2), &["cannot read /nowhere/node.toml"]);
 }
