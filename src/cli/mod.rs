@@ -8,9 +8,11 @@
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
 mod certs;
+mod client;
 mod cluster;
 mod dev;
 mod exit;
+mod kv;
 mod logging;
 mod overrides;
 mod pid_file;
@@ -40,6 +42,9 @@ enum Command {
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    Put(kv::PutArgs),
+    Get(kv::GetArgs),
+    Delete(kv::DeleteArgs),
 }
 
 /// Runs the command the process was started with.
@@ -53,6 +58,9 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Cluster(command) => command.run(),
         Command::Certs(command) => command.run(),
+        Command::Put(args) => return client::put(&args),
+        Command::Get(args) => return client::get(&args),
+        Command::Delete(args) => return client::delete(&args),
     };
     match result {
         Ok(()) => ExitStatus::OK.into(),
