@@ -16,6 +16,8 @@ pub enum Message {
         request: u64,
         /// The command, its time-out reduced to what is left.
         command: Command,
+        /// Whether a filling replica should take it.
+        claim: Claim,
     },
     /// The end of a forwarded command.
     Forwarded {
@@ -110,6 +112,15 @@ pub enum Message {
     },
 }
 
+/// Which primaries may take a forwarded command (PROTOCOL R6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Claim {
+    /// Complete ones only; others answer "not ready", nothing written.
+    Complete,
+    /// Any: no complete primary could be reached.
+    Any,
+}
+
 /// The state an asker holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -155,8 +166,9 @@ pub enum StoreReply {
     Durable {
         /// The receiver's actor: which disk it is.
         actor: Actor,
-        /// Actors of other nodes that the receiver knows to be gone (PROTOCOL R5).
-        retired: Vec<Actor>,
+        /// Filling nodes the receiver has served, with their new actor: an acknowledgement that such a
+        /// node gave under another actor came from a disk lost since, and counts no more (PROTOCOL R5).
+        refilled: Vec<(NodeId, Actor)>,
     },
     /// Not stored, for this reason.
     Refused(Refusal),
@@ -171,6 +183,8 @@ pub enum Refusal {
     HintsFull,
     /// Too much is waiting.
     Overloaded,
+    /// The receiver cannot read what it holds of the key.
+    Unreadable,
     /// The receiver is not what the sender takes it for under its layout.
     NotMine,
 }
@@ -182,8 +196,19 @@ pub struct ClockEntry {
     pub partition: PartitionId,
     /// Hash of the asker's durable clock.
     pub clock_hash: u64,
-    /// The asker wants the clock in any case: it is filling.
-    pub wants_listing: bool,
+    /// Hash of the asker's data, if it has no leftovers there (PROTOCOL R20).
+    pub data_hash: Option<u64>,
+    /// Why the asker asks.
+    pub need: ClockNeed,
+}
+
+/// What an asker needs of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClockNeed {
+    /// The clock, if it differs.
+    Difference,
+    /// The clock in any case: the asker is filling and wants a full listing (PROTOCOL R6).
+    Listing,
 }
 
 /// One clock in an answer.
@@ -195,8 +220,6 @@ pub struct ClockReport {
     pub clock: DotSet,
     /// Whether the source is complete there.
     pub complete: bool,
-    /// Its data hash (PROTOCOL R20), if it has no leftovers.
-    pub data_hash: Option<u64>,
 }
 
 /// One object in a pull.

@@ -1,8 +1,11 @@
-//! Floor 5: the production driver of a node.
+//! Floor 5: the world around a node: sockets, files, threads, clocks.
 //!
-//! Owns: settings. Must not know: the command line. Invariant: nothing here decides what a node does;
-//! it carries what the core asks for.
+//! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
+//! nothing here changes what a command means; it carries what the core asks for.
 
 pub mod certificates;
+pub mod http;
+pub mod metrics;
 pub mod server;
 pub mod settings;
+pub mod status;

@@ -1,0 +1,3 @@
+//! Breaks Dunlin on purpose.
+
+pub mod sim;

@@ -1,0 +1,5 @@
+//! The simulated world.
+
+pub mod disk;
+
+pub use disk::SimDisk;

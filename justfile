@@ -1,0 +1,41 @@
+# Short names for plain commands. `just` is optional: every recipe is one line you can type.
+
+# A local cluster of three real nodes
+dev *args:
+    cargo run --release -- dev {{args}}
+
+# All tests
+test:
+    cargo test --workspace
+
+# What a change must pass
+ci:
+    .ci/run
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Lints, as strict as CI
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Simulate whole clusters, one per seed
+sim seeds="1..50":
+    cargo run --release -p chaos -- sim --seeds {{seeds}}
+
+# Run one seed again
+replay seed:
+    cargo run --release -p chaos -- sim --seed {{seed}}
+
+# Break one rule at a time; every break must be noticed
+mutants:
+    cargo run --release -p chaos -- mutants
+
+# Faults on real processes
+live scenario duration="60s" seed="1":
+    cargo run --release -p chaos -- live --scenario {{scenario}} --duration {{duration}} --seed {{seed}}
+
+# The API documentation of the crates
+doc:
+    cargo doc --workspace --no-deps

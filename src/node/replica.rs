@@ -1,0 +1,164 @@
+//! One partition at one node: what is durable, and what the next write builds on.
+
+use crate::base::{Key, Mutation, broken};
+use crate::causal::{Actor, Dot, DotSet, Filled, Intervals, Object};
+use crate::store::{Body, PartitionTable, Place, Published, Record};
+use std::collections::BTreeMap;
+
+/// A partition has two states joined by the log (PROTOCOL R1). The *durable* one is the table: every
+/// read, answer, listing and clock that leaves the node is taken whole from it. The *pending* one has,
+/// besides, the records appended and not yet durable; only the update step reads it.
+#[derive(Debug, Default)]
+pub(super) struct Replica {
+    pub(super) table: PartitionTable,
+    pending_clock: DotSet,
+    /// Highest counter handed out, durable or not.
+    minted: u64,
+    /// Own dots burnt by a failed append that no record has voided yet (PROTOCOL R3).
+    burnt: DotSet,
+    keys: BTreeMap<Key, PendingKey>,
+    /// Records appended and not yet answered.
+    appended: usize,
+}
+
+/// A key with records on their way to the disk.
+#[derive(Debug)]
+struct PendingKey {
+    object: Object,
+    slot: Published,
+    appended: usize,
+}
+
+/// What the update step knows of a key before it has looked on the disk.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// The pending object, stripped against the pending clock.
+    Known(Object),
+    /// It must be read: the durable record is the pending state.
+    OnDisk(Vec<Place>),
+}
+
+impl Replica {
+    pub(super) fn new(table: PartitionTable) -> Self {
+        let (pending_clock, minted) = (table.clock.clone(), table.minted);
+        Self { table, pending_clock, minted, ..Self::default() }
+    }
+
+    /// What an update of `key` builds on.
+    pub(super) fn pending(&self, key: &Key) -> Loaded {
+        if let Some(pending) = self.keys.get(key) {
+            return Loaded::Known(pending.object.clone());
+        }
+        let candidates: Vec<Place> = self.table.index.candidates(key.hash64()).collect();
+        if candidates.is_empty() { Loaded::Known(Object::default()) } else { Loaded::OnDisk(candidates) }
+    }
+
+    /// The key's pending object, if records of it are on their way.
+    pub(super) fn pending_object(&self, key: &Key) -> Option<Object> {
+        self.keys.get(key).map(|pending| pending.object.clone())
+    }
+
+    /// Fills an object of the pending state.
+    pub(super) fn fill_pending(&self, object: Object) -> Filled {
+        object.fill(&self.pending_clock)
+    }
+
+    /// Fills an object read from the durable state at this very instant.
+    pub(super) fn fill_durable(&self, object: Object) -> Filled {
+        let pending = broken(Mutation::ReadPendingClock) || broken(Mutation::ClockNewerThanObject);
+        object.fill(if pending { &self.pending_clock } else { &self.table.clock })
+    }
+
+    /// The clock that exchanges show and join.
+    pub(super) fn shown_clock(&self) -> &DotSet {
+        if broken(Mutation::ExchangePendingClock) { &self.pending_clock } else { &self.table.clock }
+    }
+
+    pub(super) fn pending_clock(&self) -> &DotSet {
+        &self.pending_clock
+    }
+
+    /// Keys with records on their way whose hash is in `from..=to`.
+    pub(super) fn pending_keys(&self, from: u64, to: u64) -> impl Iterator<Item = &Key> {
+        self.keys.keys().filter(move |key| (from..=to).contains(&key.hash64()))
+    }
+
+    /// May count towards R and coordinate (PROTOCOL R6).
+    pub(super) fn counts(&self) -> bool {
+        self.table.complete || broken(Mutation::WipedCountsAtOnce)
+    }
+
+    /// No record is on its way: pending and durable are the same.
+    pub(super) fn is_settled(&self) -> bool {
+        self.appended == 0
+    }
+
+    /// The next dot of `actor`. A crash before it is durable hands it out again, which is right: until
+    /// then it has never left the node.
+    pub(super) fn mint(&mut self, actor: Actor) -> Dot {
+        self.minted += 1;
+        Dot { actor, counter: self.minted }
+    }
+
+    /// A record that closes the burnt dots, to be appended before anything else is minted.
+    pub(super) fn take_void(&mut self) -> Option<Body> {
+        if self.burnt.is_empty() {
+            return None;
+        }
+        Some(Body::Void { dots: std::mem::take(&mut self.burnt), minted: self.minted })
+    }
+
+    /// The new state of `key`, stripped, as the record to append.
+    pub(super) fn object_body(&self, key: &Key, state: Filled, dots: DotSet, minted: Option<u64>) -> Body {
+        let mut clock = self.pending_clock.clone();
+        let dots = if broken(Mutation::NoClockOnDelete) && state.versions.is_empty() { DotSet::EMPTY } else { dots };
+        clock.union(&dots);
+        Body::Object { key: key.clone(), object: state.strip(&clock), dots, minted }
+    }
+
+    /// Plays a record into the pending state. `slot` is what the durable state holds for its key.
+    pub(super) fn append(&mut self, body: &Body, slot: Published) {
+        self.appended += 1;
+        match body {
+            Body::Object { key, object, dots, .. } => {
+                self.pending_clock.union(dots);
+                let pending =
+                    self.keys.entry(key.clone()).or_insert(PendingKey { object: Object::default(), slot, appended: 0 });
+                pending.object = object.clone();
+                pending.appended += 1;
+            }
+            Body::Join { dots } | Body::Void { dots, .. } => self.pending_clock.union(dots),
+            Body::Hint(_) | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => {}
+        }
+    }
+
+    /// The oldest appended record is durable: it becomes visible to readers.
+    pub(super) fn publish(&mut self, record: &Record, place: Place) {
+        self.appended = self.appended.saturating_sub(1);
+        let Some(key) = record.body.slot_key() else {
+            self.table.publish(record, place, &Published::default());
+            return;
+        };
+        let before = self.keys.get(key).map(|pending| pending.slot.clone()).unwrap_or_default();
+        let now = self.table.publish(record, place, &before);
+        if let Some(pending) = self.keys.get_mut(key) {
+            pending.slot = now;
+            pending.appended -= 1;
+            if pending.appended == 0 {
+                self.keys.remove(key);
+            }
+        }
+    }
+
+    /// An append failed: everything behind it is void, and pending becomes durable again. Dots minted
+    /// and lost are burnt, never handed out again (PROTOCOL R3).
+    pub(super) fn void(&mut self, actor: Actor) {
+        self.appended = 0;
+        self.keys.clear();
+        self.pending_clock = self.table.clock.clone();
+        let mut lost = Intervals::default();
+        lost.insert_range(self.table.minted + 1, self.minted);
+        self.burnt = DotSet::default();
+        self.burnt.insert_all(actor, &lost);
+    }
+}

@@ -1,0 +1,40 @@
+//! How long a node waits for what, each with its reason.
+
+use std::time::Duration;
+
+/// The core's periods and patiences. All may be set; the defaults suit one data centre.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timings {
+    /// Between two rounds of exchange. Short enough to heal in seconds, long enough to cost nothing idle.
+    pub exchange_interval: Duration,
+    /// An exchange session without an answer for so long has lost its messages, and ends.
+    pub session_patience: Duration,
+    /// How long an up primary may take to acknowledge before a fallback is asked to hold a hint.
+    pub hint_delay: Duration,
+    /// Between two looks at the hints that can be drained.
+    pub hint_interval: Duration,
+    /// A hint sent and not acknowledged for so long is sent again.
+    pub hint_patience: Duration,
+    /// A peer that owes an answer for so long is passed over while others can be asked. Far above a
+    /// healthy answer, far below the failure detector's verdict.
+    pub silence: Duration,
+    /// The shortest wait before another replica is asked besides the first.
+    pub hedge_floor: Duration,
+    /// How many bytes of hints this node holds; beyond, it refuses, and the coordinator asks another.
+    pub hint_bytes: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            exchange_interval: Duration::from_millis(1_000),
+            session_patience: Duration::from_secs(10),
+            hint_delay: Duration::from_millis(300),
+            hint_interval: Duration::from_millis(250),
+            hint_patience: Duration::from_secs(2),
+            silence: Duration::from_millis(200),
+            hedge_floor: Duration::from_millis(2),
+            hint_bytes: 256 << 20,
+        }
+    }
+}
