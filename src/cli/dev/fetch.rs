@@ -30,15 +30,13 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Answer, Box<dyn std
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header("host", address.to_string()).body(Empty::<Bytes>::new())?;
-    let answer = async {
+    let answer = async move {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await?.to_bytes();
         Ok(Answer { status, body })
     };
-    tokio::pin!(connection);
-    tokio::select! {
-        answer = answer => answer,
-        ended = &mut connection => Err(ended.err().map_or_else(|| "closed without an answer".into(), Into::into)),
-    }
+    // The connection ends when the answer is in and its sender gone; if it broke, the answer says so.
+    let (answer, _) = tokio::join!(answer, connection);
+    answer
 }

@@ -8,6 +8,8 @@ pub(super) fn try_next(nodes: &[DevNode]) -> String {
     let (one, other, count) = (first.url(), last.url(), nodes.len());
     let (name, directory, file) = (&last.name, last.directory.display(), last.file());
     let file = file.display();
+    // Started by cargo, it is not where a shell looks for it.
+    let dunlin = std::env::current_exe().map_or_else(|_| "dunlin".into(), |path| path.display().to_string());
     format!(
         "\
 {count} nodes, each a process of its own. Ctrl-C stops them all. Try next:
@@ -22,14 +24,15 @@ pub(super) fn try_next(nodes: &[DevNode]) -> String {
   context=$(curl -sI {one}/kv/tea | tr -d '\\r' | awk 'tolower($1) == \"dunlin-context:\" {{print $2}}')
   curl -i -X PUT {one}/kv/tea -H \"Dunlin-Context: $context\" -d 'black'
 
-  # a second writer who had seen the same: nothing is lost, both become siblings (409), and are resolved
+  # a second writer who had seen the same: nothing is lost, both values are siblings (409)
   curl -i -X PUT {other}/kv/tea -H \"Dunlin-Context: $context\" -d 'white'
   curl -i {one}/kv/tea
   curl -s -H 'Accept: application/vnd.dunlin.siblings+json' {one}/kv/tea
+  # the context of that answer covers both: a write that hands it back resolves them
 
   # kill a node: everything goes on; start it again: it catches up
   kill -9 $(cat {directory}/pid)
-  dunlin serve --config {file}        # {name}
+  {dunlin} serve --config {file}        # {name}
 "
     )
 }

@@ -10,6 +10,7 @@ mod fetch;
 mod hints;
 mod process;
 mod readiness;
+mod strays;
 
 use super::exit::Failure;
 use super::shutdown::Signals;
@@ -68,6 +69,7 @@ async fn supervise(nodes: &[DevNode]) -> Result<(), String> {
     };
     eprintln!("dunlin dev: stopping");
     processes.stop().await;
+    strays::stop(nodes).await;
     result
 }
 
