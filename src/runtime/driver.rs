@@ -5,7 +5,7 @@ use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
 use super::membership::Members;
 use super::metrics::Metrics;
-use super::status::{ClusterStatus, StatusSource};
+use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
 use crate::base::{Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
@@ -191,7 +191,10 @@ impl Driver {
     }
 
     fn publish_status(&mut self) {
-        let status = self.status_source.status(&self.view, &self.node.status());
+        let own = self.view.layout.partitions_of(self.view.me);
+        let holdings = own.filter_map(|partition| Some(holding(partition, &self.node.partition_report(partition)?)));
+        let holdings = holdings.collect();
+        let status = self.status_source.status(&self.view, &self.node.status(), holdings);
         self.status.send_replace(Arc::new(status));
     }
 

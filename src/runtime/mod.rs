@@ -11,6 +11,7 @@
 //! nothing here changes what a command means; it carries what the core asks for.
 
 pub mod certificates;
+mod detector;
 pub mod disk;
 mod driver;
 mod flusher;
@@ -21,3 +22,4 @@ pub mod metrics;
 pub mod server;
 pub mod settings;
 pub mod status;
+mod transport;

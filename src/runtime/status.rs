@@ -4,7 +4,8 @@ use super::membership::Members;
 use crate::base::{Key, NodeId};
 use crate::causal::Actor;
 use crate::membership::Member;
-use crate::node::View;
+use crate::node::{PartitionReport, View};
+use crate::ring::PartitionId;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ pub struct ClusterStatus {
     /// The layout's table, by partition. Its length is a power of two.
     #[serde(skip)]
     pub rows: Arc<Vec<PartitionRow>>,
+    /// What this node holds, by partition it is a primary of.
+    #[serde(skip)]
+    pub holdings: Arc<Vec<Holding>>,
     /// Which node wrote under which actor, by name, as far as gossip has told.
     #[serde(skip)]
     pub actors: Arc<BTreeMap<Actor, String>>,
@@ -114,6 +118,23 @@ pub struct PartitionRow {
     pub primaries: Vec<NodeId>,
     /// Who stands in, in ring order.
     pub fallbacks: Vec<NodeId>,
+}
+
+/// One partition as this node holds it durably.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Holding {
+    /// Which.
+    pub partition: u32,
+    /// Hash of its clock, in hex.
+    pub clock: String,
+    /// Hash of its keys and live dots, in hex.
+    pub data: String,
+    /// Does it count towards R (PROTOCOL R6)?
+    pub complete: bool,
+    /// Keys that have seen writes which the clock has not.
+    pub leftovers: usize,
+    /// Keys.
+    pub keys: usize,
 }
 
 /// A node of a preference list, with whether it can be reached.
@@ -199,7 +220,7 @@ impl StatusSource {
     }
 
     /// The cluster at this instant.
-    pub(super) fn status(&self, view: &View, node: &crate::node::NodeStatus) -> ClusterStatus {
+    pub(super) fn status(&self, view: &View, node: &crate::node::NodeStatus, holdings: Vec<Holding>) -> ClusterStatus {
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
         let actors = self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
         let reasons = self.reasons(view, node);
@@ -214,6 +235,7 @@ impl StatusSource {
             ready: reasons.is_empty(),
             reasons,
             rows: Arc::clone(&self.rows),
+            holdings: Arc::new(holdings),
             actors: Arc::new(actors),
         }
     }
@@ -230,6 +252,18 @@ impl StatusSource {
             reasons.push(format!("{} partitions are being copied from other replicas", node.filling.len()));
         }
         reasons
+    }
+}
+
+/// A partition's report as it is shown.
+pub(super) fn holding(partition: PartitionId, report: &PartitionReport) -> Holding {
+    Holding {
+        partition: partition.0,
+        clock: format!("{:016x}", report.clock.hash64()),
+        data: format!("{:016x}", report.data_hash),
+        complete: report.complete,
+        leftovers: report.leftovers,
+        keys: report.keys,
     }
 }
 

@@ -38,6 +38,12 @@ pub(super) fn ring(status: &ClusterStatus) -> Response {
     answer::json(StatusCode::OK, &ring)
 }
 
+/// `/cluster/partitions`: what this node holds of the partitions it is a primary of. Two replicas with equal
+/// `clock` and `data` hold the same.
+pub(super) fn partitions(status: &ClusterStatus) -> Response {
+    answer::json(StatusCode::OK, &json!({"partitions": status.holdings.as_ref()}))
+}
+
 /// `/cluster/ring/<key>`: who is asked about a key, in order, and who of them is up.
 pub(super) fn ring_of_key(status: &ClusterStatus, raw_key: &str) -> Result<Response, Problem> {
     let key = path::decode_key(raw_key)?;

@@ -62,7 +62,7 @@ impl Exchange<'_> {
                 let text = self.state.metrics.render(&self.state.core.status());
                 Ok(answer::with_body(StatusCode::OK, metrics::CONTENT_TYPE, text))
             }
-            Endpoint::Cluster | Endpoint::Ring | Endpoint::RingOfKey(_) => self.cluster(endpoint),
+            Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => self.cluster(endpoint),
             Endpoint::Later => Err(not_supported("this endpoint")),
             Endpoint::Unknown => Err(Problem::new(Code::NotFound, "there is no such endpoint; keys are under /kv/")),
         }
@@ -86,6 +86,7 @@ impl Exchange<'_> {
         match endpoint {
             Endpoint::RingOfKey(raw_key) => cluster::ring_of_key(&status, raw_key),
             Endpoint::Ring => Ok(cluster::ring(&status)),
+            Endpoint::Partitions => Ok(cluster::partitions(&status)),
             _ => Ok(cluster::cluster(&status)),
         }
     }
