@@ -165,7 +165,8 @@ impl<D: Disk> Recovery<D> {
                 continue;
             };
             let disk = self.log.disk.clone();
-            let mut window = Window::new(&*disk, &file, u64::MAX);
+            let end = run.iter().map(|framed| u64::from(framed.place.offset) + u64::from(framed.place.length)).max();
+            let mut window = Window::new(&*disk, &file, end.unwrap_or(0));
             for Framed { sequence, place } in run.iter().copied() {
                 let seat = Seat { segment: place.segment, generation, offset: place.offset };
                 let record = window.frame(seat)?.ok().and_then(|(_, payload)| frame::decode(payload));

@@ -7,8 +7,11 @@ use super::{Disk, DiskError, DiskErrorKind, OpenError, Place, Sequence};
 /// Bytes read at once: large enough that calls cost nothing, small enough to stay in the processor's cache.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// What cannot be read is looked at in pieces of this size, so that one bad sector costs one page.
+/// Stretches of zeros are passed over in steps of this.
 const PAGE_BYTES: usize = 4096;
+
+/// What cannot be read is tried again in pieces of this size, so that one bad sector costs no other.
+const SECTOR_BYTES: u64 = 512;
 
 /// Everything recovery needs to know of one segment.
 #[derive(Debug, Default)]
@@ -143,7 +146,8 @@ impl<'a, D: Disk> Window<'a, D> {
         }
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
-            let (at, piece) = (offset + bytes.len() as u64, PAGE_BYTES.min(length - bytes.len()));
+            let at = offset + bytes.len() as u64;
+            let piece = ((SECTOR_BYTES - at % SECTOR_BYTES) as usize).min(length - bytes.len());
             match self.disk.read_at(self.file, at, piece) {
                 Ok(read) if read.len() == piece => bytes.extend(read),
                 Ok(read) => {
