@@ -9,6 +9,8 @@ mod frame;
 mod identity;
 mod index;
 mod log;
+#[cfg(test)]
+mod memory;
 mod open;
 mod place;
 mod reader;

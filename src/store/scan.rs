@@ -3,6 +3,7 @@
 use super::frame::{self, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameError, FrameHeader, Seat};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use super::{Disk, DiskError, DiskErrorKind, OpenError, Place, Sequence};
+use crate::base::{Mutation, broken};
 
 /// Bytes read at once: large enough that calls cost nothing, small enough to stay in the processor's cache.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -79,6 +80,7 @@ impl Scan {
                     let file = segment_name(header.segment).0;
                     return Err(OpenError::UnknownFormat { file, format: format.into() });
                 }
+                Err(FrameError::Damaged) if broken(Mutation::TruncateAtFirstBadRecord) => break,
                 Err(FrameError::Damaged) => {
                     let from = *gap.get_or_insert(offset);
                     let zeros = window.zeros_at(offset)?;

@@ -95,17 +95,17 @@ fn every_flip(clean: bool) {
 }
 
 #[test]
-fn every_flipped_byte_of_a_closed_store_is_noticed_or_harmless() {
+pub(crate) fn every_flipped_byte_of_a_closed_store_is_noticed_or_harmless() {
     every_flip(true);
 }
 
 #[test]
-fn every_flipped_byte_of_a_crashed_store_is_noticed_or_harmless() {
+pub(crate) fn every_flipped_byte_of_a_crashed_store_is_noticed_or_harmless() {
     every_flip(false);
 }
 
 #[test]
-fn every_flipped_byte_under_an_open_reader_is_an_error() {
+pub(crate) fn every_flipped_byte_under_an_open_reader_is_an_error() {
     let disk = Arc::new(SimDisk::new(1));
     let mut store = open(disk.clone(), options(ACTOR)).unwrap();
     let batch = &workload()[8];
@@ -121,7 +121,7 @@ fn every_flipped_byte_under_an_open_reader_is_an_error() {
 }
 
 #[test]
-fn every_lost_file_is_noticed() {
+pub(crate) fn every_lost_file_is_noticed() {
     let (disk, records, _) = written(false);
     for name in disk.file_names() {
         let lost = Arc::new(disk.snapshot());
@@ -132,7 +132,7 @@ fn every_lost_file_is_noticed() {
 }
 
 #[test]
-fn every_unreadable_sector_is_noticed_or_harmless() {
+pub(crate) fn every_unreadable_sector_is_noticed_or_harmless() {
     let (disk, records, _) = written(true);
     for name in disk.file_names().into_iter().filter(|name| name != "identity") {
         for at in (0..disk.contents(&name).unwrap().len()).step_by(512) {
@@ -144,7 +144,7 @@ fn every_unreadable_sector_is_noticed_or_harmless() {
 }
 
 #[test]
-fn a_torn_tail_is_told_from_damage_in_the_midst() {
+pub(crate) fn a_torn_tail_is_told_from_damage_in_the_midst() {
     let (disk, records, places) = written(false);
     let flip = |at: usize| {
         let disk = Arc::new(disk.snapshot());
@@ -160,7 +160,7 @@ fn a_torn_tail_is_told_from_damage_in_the_midst() {
 }
 
 #[test]
-fn a_block_that_belongs_elsewhere_is_not_believed() {
+pub(crate) fn a_block_that_belongs_elsewhere_is_not_believed() {
     let (disk, records, places) = written(true);
     for (from, to) in places.iter().flat_map(|from| places.iter().map(move |to| (*from, *to))) {
         if from == to || from.length > to.length {
@@ -177,7 +177,22 @@ fn a_block_that_belongs_elsewhere_is_not_believed() {
 }
 
 #[test]
-fn after_a_failed_sync_or_write_the_next_opening_trusts_nothing() {
+pub(crate) fn a_block_that_belongs_elsewhere_is_an_error_to_a_reader() {
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+    let batch = [put(0, "one", dot(ACTOR, 1), 60), put(0, "two", dot(ACTOR, 2), 60)];
+    let places = store.log.append(&batch).unwrap();
+    let (from, to) = (places[0].0, places[1].0);
+    let bytes = disk.contents("segment-00000001.log").unwrap();
+    assert_eq!(from.length, to.length);
+    let stale = &bytes[from.offset as usize..(from.offset + from.length) as usize];
+    disk.overwrite("segment-00000001.log", to.offset as usize, stale);
+    assert_eq!(store.reader.read(from).unwrap(), batch[0]);
+    assert!(store.reader.read(to).is_err(), "another key's record was read");
+}
+
+#[test]
+pub(crate) fn after_a_failed_sync_or_write_the_next_opening_trusts_nothing() {
     for (nth, fail) in (0..40).flat_map(|nth| [(nth, true), (nth, false)]) {
         let disk = Arc::new(SimDisk::new(1));
         let mut store = open(disk.clone(), options(ACTOR)).unwrap();
@@ -204,7 +219,7 @@ fn after_a_failed_sync_or_write_the_next_opening_trusts_nothing() {
 }
 
 #[test]
-fn a_copied_directory_claims_only_what_it_has() {
+pub(crate) fn a_copied_directory_claims_only_what_it_has() {
     let (disk, records, _) = written(true);
     check_damaged(&Arc::new(disk.copied(2)), &records, "copy");
     let store = open(Arc::new(disk.copied(2)), options(70)).unwrap();
@@ -218,7 +233,7 @@ fn a_copied_directory_claims_only_what_it_has() {
 }
 
 #[test]
-fn damage_cut_short_by_a_crash_is_dealt_with_again() {
+pub(crate) fn damage_cut_short_by_a_crash_is_dealt_with_again() {
     let (disk, records, places) = written(true);
     let place = places[3];
     disk.flip_bit(&format!("segment-{:08x}.log", place.segment), place.offset as usize + 30, 1);
@@ -253,7 +268,7 @@ fn damage_cut_short_by_a_crash_is_dealt_with_again() {
 }
 
 #[test]
-fn the_directory_is_held_once_and_written_on_after_damage() {
+pub(crate) fn the_directory_is_held_once_and_written_on_after_damage() {
     let (disk, records, places) = written(true);
     disk.flip_bit(&format!("segment-{:08x}.log", places[0].segment), places[0].offset as usize + 30, 1);
     let mut store = open(disk.clone(), options(70)).unwrap();

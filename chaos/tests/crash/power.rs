@@ -110,17 +110,17 @@ pub(crate) fn every_crash(durability: Durability) {
 }
 
 #[test]
-fn every_crash_leaves_a_prefix_that_holds_what_was_acknowledged() {
+pub(crate) fn every_crash_leaves_a_prefix_that_holds_what_was_acknowledged() {
     every_crash(Durability::Fsync);
 }
 
 #[test]
-fn without_syncs_every_crash_still_leaves_a_prefix() {
+pub(crate) fn without_syncs_every_crash_still_leaves_a_prefix() {
     every_crash(Durability::Os);
 }
 
 #[test]
-fn a_crash_inside_recovery_changes_nothing() {
+pub(crate) fn a_crash_inside_recovery_changes_nothing() {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     for calls in 0.. {
         let run = run(calls, options(ACTOR));
@@ -148,7 +148,7 @@ fn a_crash_inside_recovery_changes_nothing() {
 }
 
 #[test]
-fn a_killed_process_loses_nothing_that_the_page_cache_has() {
+pub(crate) fn a_killed_process_loses_nothing_that_the_page_cache_has() {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     for calls in 0.. {
         let run = run(calls, options(ACTOR));
@@ -166,7 +166,7 @@ fn a_killed_process_loses_nothing_that_the_page_cache_has() {
 }
 
 #[test]
-fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
+pub(crate) fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
     let disk = Arc::new(SimDisk::new(1));
     let lazy = OpenOptions { durability: Durability::Os, ..options(ACTOR) };
     let mut store = open(disk.clone(), lazy).unwrap();
@@ -181,7 +181,7 @@ fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
 }
 
 #[test]
-fn a_full_disk_refuses_a_batch_whole_and_takes_the_next_when_there_is_space() {
+pub(crate) fn a_full_disk_refuses_a_batch_whole_and_takes_the_next_when_there_is_space() {
     let disk = Arc::new(SimDisk::new(1));
     let mut store = open(disk.clone(), options(ACTOR)).unwrap();
     let (mut taken, mut refused): (Vec<Record>, u32) = (Vec::new(), 0);
