@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod damage;
+mod lives;
 mod model;
 #[cfg(feature = "mutants")]
 mod mutants;

@@ -44,6 +44,20 @@ pub(crate) fn put(partition: u32, key: &str, dot: Dot, bytes: usize) -> Record {
     Record { partition: PartitionId(partition), body: Body::Object { key, object, dots: dot.into(), minted } }
 }
 
+/// A put minted by any actor.
+pub(crate) fn put_by(actor: u64, partition: u32, key: &str, counter: u64, bytes: usize) -> Record {
+    let mut record = put(partition, key, dot(actor, counter), bytes);
+    if let Body::Object { minted, .. } = &mut record.body {
+        *minted = Some(counter);
+    }
+    record
+}
+
+/// A delete minted by any actor.
+pub(crate) fn delete_by(actor: u64, partition: u32, key: &str, counter: u64) -> Record {
+    delete(partition, key, dot(actor, counter))
+}
+
 pub(crate) fn delete(partition: u32, key: &str, dot: Dot) -> Record {
     let key = Key::new(key.to_owned()).unwrap();
     let body = Body::Object { key, object: Object::default(), dots: dot.into(), minted: Some(dot.counter) };
@@ -120,6 +134,18 @@ impl Model {
             model.play(at as u64 + 1, record);
         }
         model
+    }
+
+    /// The same, with the counters of one actor only.
+    pub(crate) fn of_actor<'a>(actor: Actor, records: impl IntoIterator<Item = &'a Record>) -> Model {
+        let own = |record: &Record| {
+            let mut record = record.clone();
+            if let Body::Object { dots, minted, .. } = &mut record.body {
+                *minted = minted.filter(|_| dots.of(actor).is_some());
+            }
+            record
+        };
+        Model::of(records.into_iter().map(own).collect::<Vec<_>>().iter())
     }
 
     fn play(&mut self, sequence: u64, record: &Record) {
