@@ -216,3 +216,24 @@ pub(crate) fn a_full_disk_refuses_a_batch_whole_and_takes_the_next_when_there_is
     }
     assert!(refused >= 3, "only {refused} batches were refused");
 }
+
+#[test]
+pub(crate) fn a_segment_that_could_not_be_finished_cuts_nothing() {
+    for spare in [0, 4112] {
+        let disk = Arc::new(SimDisk::new(1));
+        let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+        let mut records = vec![put(0, "first", crate::model::dot(ACTOR, 1), 100)];
+        store.log.append(&records).unwrap();
+        disk.set_capacity(disk.used() + spare);
+        let long = put(0, "long", crate::model::dot(ACTOR, 2), 3900);
+        assert_eq!(store.log.append(&[long]), Err(AppendError::Full));
+        let small = put(0, "small", crate::model::dot(ACTOR, 2), 10);
+        store.log.append(std::slice::from_ref(&small)).unwrap();
+        records.push(small);
+        disk.set_capacity(1 << 30);
+        store.log.close().unwrap();
+        disk.crash_with(|_| Fate::Dropped);
+        let run = Run { disk: disk.snapshot(), acknowledged: 2, tried: 2, finished: true };
+        check_lasting(&disk, &records, &run);
+    }
+}
