@@ -1,6 +1,6 @@
 //! Opening a data directory: survey, verdict, replay, and what has to be written before anything is served.
 
-use super::frame::{self, Entry, Seat};
+use super::frame::{self, Entry};
 use super::identity::{
     Birth, Durability, Ending, FoundIdentity, Identity, genesis_name, marker_name, put_marker, sync_names,
 };
@@ -172,11 +172,11 @@ impl<D: Disk> Recovery<D> {
                 continue;
             };
             let disk = self.log.disk.clone();
-            let end = run.iter().map(|framed| u64::from(framed.place.offset) + u64::from(framed.place.length)).max();
-            let mut window = Window::new(&*disk, &file, end.unwrap_or(0));
-            for Framed { sequence, place } in run.iter().copied() {
-                let seat = Seat { segment: place.segment, generation, offset: place.offset };
-                let record = window.frame(seat)?.ok().and_then(|(_, payload)| frame::decode(payload));
+            let mut window = Window::new(&*disk, &file, Framed::end(run));
+            for framed in run {
+                let Framed { sequence, place } = *framed;
+                let record =
+                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 self.replay.play(sequence, record, place);
             }

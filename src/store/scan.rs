@@ -34,6 +34,19 @@ pub(super) struct Framed {
     pub(super) place: Place,
 }
 
+impl Framed {
+    /// Where the frame lies in a file of this generation.
+    pub(super) fn seat(&self, generation: u64) -> Seat {
+        Seat { segment: self.place.segment, generation, offset: self.place.offset }
+    }
+
+    /// Where the last of these frames of one segment ends.
+    pub(super) fn end(frames: &[Framed]) -> u64 {
+        let ends = frames.iter().map(|framed| u64::from(framed.place.offset) + u64::from(framed.place.length));
+        ends.max().unwrap_or(0)
+    }
+}
+
 /// A range of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
