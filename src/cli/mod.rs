@@ -7,18 +7,22 @@
 //!
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
+mod block_on;
 mod certs;
 mod cluster;
 mod dev;
 mod exit;
+pub mod kv;
 mod logging;
 mod overrides;
 mod pid_file;
 mod serve;
 mod shutdown;
 
+use block_on::block_on;
 use clap::{Parser, Subcommand};
-use exit::ExitStatus;
+use exit::{ExitStatus, Failure};
+use std::io;
 use std::process::ExitCode;
 
 /// Commands that talk to a cluster as a client: their exit statuses are API.md's, also for a wrong call.
@@ -36,6 +40,12 @@ struct CommandLine {
 enum Command {
     Dev(dev::Dev),
     Serve(serve::Serve),
+    /// Write a value. Exit status: 0 done, 3 failed
+    Put(kv::PutArgs),
+    /// Read a value to standard output. Exit status: 0 done, 1 no value, 2 several values, 3 failed
+    Get(kv::GetArgs),
+    /// Delete a key, also one that has no value. Exit status: 0 done, 3 failed
+    Delete(kv::DeleteArgs),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
@@ -48,19 +58,38 @@ pub fn main() -> ExitCode {
         Ok(line) => line.command,
         Err(error) => return not_parsed(&error).into(),
     };
-    let result = match command {
-        Command::Dev(dev) => dev.run(),
-        Command::Serve(serve) => serve.run(),
-        Command::Cluster(command) => command.run(),
-        Command::Certs(command) => command.run(),
-    };
-    match result {
-        Ok(()) => ExitStatus::OK.into(),
+    match command.run() {
+        Ok(status) => status.into(),
         Err(failure) => {
             eprintln!("dunlin: {failure}");
             failure.status.into()
         }
     }
+}
+
+impl Command {
+    fn run(self) -> Result<ExitStatus, Failure> {
+        let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
+        let output = kv::Output { stdout: &mut stdout, stderr: &mut stderr };
+        let done = match self {
+            Command::Put(args) => return client(kv::put(&args, &mut io::stdin(), output)),
+            Command::Get(args) => return client(kv::get(&args, output)),
+            Command::Delete(args) => return client(kv::delete(&args, output)),
+            Command::Dev(dev) => dev.run(),
+            Command::Serve(serve) => serve.run(),
+            Command::Cluster(command) => command.run(),
+            Command::Certs(command) => command.run(),
+        };
+        done.map(|()| ExitStatus::OK)
+    }
+}
+
+/// Runs a command about a key; its own failures are told already.
+fn client(command: impl Future<Output = io::Result<kv::Exit>>) -> Result<ExitStatus, Failure> {
+    let ended = block_on(command)?;
+    // Nobody reads what was asked for: a pipe that closed early, a full disk.
+    let status = ended.map_or(ExitStatus::CLIENT_FAILED, |exit| ExitStatus::from_code(exit.code()));
+    Ok(status)
 }
 
 /// Prints help, version or what is wrong with the call.

@@ -6,6 +6,9 @@
 mod birth;
 mod init;
 mod plan;
+mod ring;
+mod show;
+mod status;
 
 use super::exit::Failure;
 use clap::Subcommand;
@@ -20,12 +23,16 @@ pub(super) use plan::{Plan, PlannedNode};
 #[derive(Subcommand)]
 pub(super) enum ClusterCommand {
     Init(init::Init),
+    Status(status::Status),
+    Ring(ring::Ring),
 }
 
 impl ClusterCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Init(init) => init.run(),
+            Self::Status(status) => status.run(),
+            Self::Ring(ring) => ring.run(),
         }
     }
 }
