@@ -19,11 +19,6 @@ impl ExitStatus {
     pub(super) const CLIENT_FAILED: Self = Self(3);
     /// The store could not make a write durable, stopped trusting itself, and the node left. Look at the disk.
     pub(super) const STORE_POISONED: Self = Self(10);
-
-    /// The status a client command chose.
-    pub(super) const fn from_code(code: u8) -> Self {
-        Self(code)
-    }
 }
 
 /// Why a command failed: one message for people, one number for programs.

@@ -9,20 +9,19 @@
 
 mod block_on;
 mod certs;
+mod client;
 mod cluster;
 mod dev;
 mod exit;
-pub mod kv;
+mod kv;
 mod logging;
 mod overrides;
 mod pid_file;
 mod serve;
 mod shutdown;
 
-use block_on::block_on;
 use clap::{Parser, Subcommand};
-use exit::{ExitStatus, Failure};
-use std::io;
+use exit::ExitStatus;
 use std::process::ExitCode;
 
 /// Commands that talk to a cluster as a client: their exit statuses are API.md's, also for a wrong call.
@@ -40,16 +39,13 @@ struct CommandLine {
 enum Command {
     Dev(dev::Dev),
     Serve(serve::Serve),
-    /// Write a value. Exit status: 0 done, 3 failed
-    Put(kv::PutArgs),
-    /// Read a value to standard output. Exit status: 0 done, 1 no value, 2 several values, 3 failed
-    Get(kv::GetArgs),
-    /// Delete a key, also one that has no value. Exit status: 0 done, 3 failed
-    Delete(kv::DeleteArgs),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     #[command(subcommand)]
     Certs(certs::CertsCommand),
+    Put(kv::PutArgs),
+    Get(kv::GetArgs),
+    Delete(kv::DeleteArgs),
 }
 
 /// Runs the command the process was started with.
@@ -58,38 +54,22 @@ pub fn main() -> ExitCode {
         Ok(line) => line.command,
         Err(error) => return not_parsed(&error).into(),
     };
-    match command.run() {
-        Ok(status) => status.into(),
+    let result = match command {
+        Command::Dev(dev) => dev.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Cluster(command) => command.run(),
+        Command::Certs(command) => command.run(),
+        Command::Put(args) => return client::put(&args),
+        Command::Get(args) => return client::get(&args),
+        Command::Delete(args) => return client::delete(&args),
+    };
+    match result {
+        Ok(()) => ExitStatus::OK.into(),
         Err(failure) => {
             eprintln!("dunlin: {failure}");
             failure.status.into()
         }
     }
-}
-
-impl Command {
-    fn run(self) -> Result<ExitStatus, Failure> {
-        let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
-        let output = kv::Output { stdout: &mut stdout, stderr: &mut stderr };
-        let done = match self {
-            Command::Put(args) => return client(kv::put(&args, &mut io::stdin(), output)),
-            Command::Get(args) => return client(kv::get(&args, output)),
-            Command::Delete(args) => return client(kv::delete(&args, output)),
-            Command::Dev(dev) => dev.run(),
-            Command::Serve(serve) => serve.run(),
-            Command::Cluster(command) => command.run(),
-            Command::Certs(command) => command.run(),
-        };
-        done.map(|()| ExitStatus::OK)
-    }
-}
-
-/// Runs a command about a key; its own failures are told already.
-fn client(command: impl Future<Output = io::Result<kv::Exit>>) -> Result<ExitStatus, Failure> {
-    let ended = block_on(command)?;
-    // Nobody reads what was asked for: a pipe that closed early, a full disk.
-    let status = ended.map_or(ExitStatus::CLIENT_FAILED, |exit| ExitStatus::from_code(exit.code()));
-    Ok(status)
 }
 
 /// Prints help, version or what is wrong with the call.

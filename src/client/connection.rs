@@ -2,7 +2,8 @@
 
 use super::request::{Answer, Request};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::Uri;
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::{Method, Uri};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -126,7 +127,11 @@ impl Client {
     }
 
     async fn exchange(&self, base: &str, request: Request) -> Result<Answer, ClientError> {
-        let Request { method, path, headers, body, .. } = request;
+        let Request { method, path, mut headers, body, .. } = request;
+        if body.is_empty() && (method == Method::PUT || method == Method::POST) {
+            // hyper says nothing about an empty body; a node wants to know that it is meant (411).
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        }
         let uri: Uri = format!("{base}{path}").parse().map_err(|_| ClientError::Request(path))?;
         let mut sent = hyper::Request::new(Full::new(body));
         *sent.method_mut() = method;

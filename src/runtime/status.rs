@@ -1,7 +1,11 @@
 //! What a node shows of itself and of the cluster as it sees it.
 
+use super::membership::Members;
 use crate::base::{Key, NodeId};
 use crate::causal::Actor;
+use crate::membership::Member;
+use crate::node::{PartitionReport, View};
+use crate::ring::PartitionId;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +34,9 @@ pub struct ClusterStatus {
     /// The layout's table, by partition. Its length is a power of two.
     #[serde(skip)]
     pub rows: Arc<Vec<PartitionRow>>,
+    /// What this node holds, by partition it is a primary of.
+    #[serde(skip)]
+    pub holdings: Arc<Vec<Holding>>,
     /// Which node wrote under which actor, by name, as far as gossip has told.
     #[serde(skip)]
     pub actors: Arc<BTreeMap<Actor, String>>,
@@ -113,6 +120,23 @@ pub struct PartitionRow {
     pub fallbacks: Vec<NodeId>,
 }
 
+/// One partition as this node holds it durably.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Holding {
+    /// Which.
+    pub partition: u32,
+    /// Hash of its clock, in hex.
+    pub clock: String,
+    /// Hash of its keys and live dots, in hex.
+    pub data: String,
+    /// Does it count towards R (PROTOCOL R6)?
+    pub complete: bool,
+    /// Keys that have seen writes which the clock has not.
+    pub leftovers: usize,
+    /// Keys.
+    pub keys: usize,
+}
+
 /// A node of a preference list, with whether it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PreferredNode {
@@ -173,6 +197,99 @@ impl MemberState {
         }
     }
 }
+
+/// What a status is made of, beside the node's own.
+#[derive(Debug)]
+pub(super) struct StatusSource {
+    pub(super) members: Arc<Members>,
+    node: NodeStatus,
+    rows: Arc<Vec<PartitionRow>>,
+}
+
+impl StatusSource {
+    /// The layout's rows are made once: they change only with the layout.
+    pub(super) fn new(view: &View, name: &str) -> Self {
+        let layout = &view.layout;
+        let row = |partition| PartitionRow {
+            primaries: layout.primaries(partition).to_vec(),
+            fallbacks: layout.fallbacks(partition).to_vec(),
+        };
+        let rows = Arc::new(layout.partitioning.all().map(row).collect());
+        let node = NodeStatus { id: view.me, name: name.to_owned() };
+        Self { members: Arc::default(), node, rows }
+    }
+
+    /// The cluster at this instant.
+    pub(super) fn status(&self, view: &View, node: &crate::node::NodeStatus, holdings: Vec<Holding>) -> ClusterStatus {
+        let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
+        let actors = self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
+        let reasons = self.reasons(view, node);
+        ClusterStatus {
+            node: self.node.clone(),
+            members,
+            layout_version: view.layout.version,
+            partitions: view.layout.partitioning.count(),
+            replicas: view.layout.replicas,
+            hints: node.hints.iter().map(|(target, held)| HintStatus { target: *target, count: held.0, bytes: held.1 }).collect(),
+            partitions_filling: node.filling.iter().map(|partition| partition.0).collect(),
+            ready: reasons.is_empty(),
+            reasons,
+            rows: Arc::clone(&self.rows),
+            holdings: Arc::new(holdings),
+            actors: Arc::new(actors),
+        }
+    }
+
+    /// Why clients should be sent elsewhere: too few nodes for a quorum, or data still to be copied.
+    fn reasons(&self, view: &View, node: &crate::node::NodeStatus) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let (up, all) = (view.layout.nodes.iter().filter(|n| view.is_up(n.id)).count(), view.layout.nodes.len());
+        let needed = view.layout.copies() / 2 + 1;
+        if up < needed {
+            reasons.push(format!("{up} of {all} nodes can be reached, a quorum needs {needed}"));
+        }
+        if !node.filling.is_empty() {
+            reasons.push(format!("{} partitions are being copied from other replicas", node.filling.len()));
+        }
+        reasons
+    }
+}
+
+/// A partition's report as it is shown.
+pub(super) fn holding(partition: PartitionId, report: &PartitionReport) -> Holding {
+    Holding {
+        partition: partition.0,
+        clock: format!("{:016x}", report.clock.hash64()),
+        data: format!("{:016x}", report.data_hash),
+        complete: report.complete,
+        leftovers: report.leftovers,
+        keys: report.keys,
+    }
+}
+
+fn member_status(member: &Member) -> MemberStatus {
+    let identity = &member.identity;
+    MemberStatus {
+        name: identity.name.clone(),
+        id: identity.node,
+        state: match member.state {
+            crate::membership::MemberState::Alive => MemberState::Alive,
+            crate::membership::MemberState::Suspect => MemberState::Suspect,
+            crate::membership::MemberState::Down => MemberState::Down,
+            crate::membership::MemberState::Left => MemberState::Left,
+        },
+        incarnation: member.incarnation,
+        addresses: MemberAddresses {
+            peer: identity.peer_address.clone(),
+            membership: identity.membership_address.clone(),
+            http: identity.http_address.clone(),
+        },
+        zone: identity.zone.clone(),
+        capacity: u64::from(identity.capacity),
+        version: identity.version.clone(),
+    }
+}
+
 
 /// Identities are text in JSON: a 64-bit number does not survive many readers.
 fn as_text<S: Serializer>(id: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {

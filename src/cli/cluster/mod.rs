@@ -6,9 +6,7 @@
 mod birth;
 mod init;
 mod plan;
-mod ring;
 mod show;
-mod status;
 
 use super::exit::Failure;
 use clap::Subcommand;
@@ -23,8 +21,8 @@ pub(super) use plan::{Plan, PlannedNode};
 #[derive(Subcommand)]
 pub(super) enum ClusterCommand {
     Init(init::Init),
-    Status(status::Status),
-    Ring(ring::Ring),
+    Status(show::Status),
+    Ring(show::Ring),
 }
 
 impl ClusterCommand {

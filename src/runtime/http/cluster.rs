@@ -2,10 +2,11 @@
 
 use super::answer::{self, Response};
 use super::path;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, RETRY_AFTER_SECONDS};
 use super::siblings;
 use crate::runtime::status::ClusterStatus;
 use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
 /// `/livez`: the process answers.
@@ -16,7 +17,11 @@ pub(super) fn live() -> Response {
 /// `/readyz`: may clients be sent here, and if not, why.
 pub(super) fn ready(status: &ClusterStatus) -> Response {
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer::json(code, &json!({"ready": status.ready, "reasons": status.reasons}))
+    let mut response = answer::json(code, &json!({"ready": status.ready, "reasons": status.reasons}));
+    if !status.ready {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    }
+    response
 }
 
 /// `/cluster`
@@ -36,6 +41,12 @@ pub(super) fn ring(status: &ClusterStatus) -> Response {
         "partitions": rows.collect::<Vec<Value>>(),
     });
     answer::json(StatusCode::OK, &ring)
+}
+
+/// `/cluster/partitions`: what this node holds of the partitions it is a primary of. Two replicas with equal
+/// `clock` and `data` hold the same.
+pub(super) fn partitions(status: &ClusterStatus) -> Response {
+    answer::json(StatusCode::OK, &json!({"partitions": status.holdings.as_ref()}))
 }
 
 /// `/cluster/ring/<key>`: who is asked about a key, in order, and who of them is up.

@@ -22,6 +22,8 @@ pub(super) enum Endpoint<'a> {
     Cluster,
     /// `/cluster/ring`
     Ring,
+    /// `/cluster/partitions`
+    Partitions,
     /// `/cluster/ring/<key>`
     RingOfKey(&'a str),
     /// What a later version brings.
@@ -49,6 +51,7 @@ impl<'a> Endpoint<'a> {
             "/metrics" => Endpoint::Metrics,
             "/cluster" => Endpoint::Cluster,
             "/cluster/ring" => Endpoint::Ring,
+            "/cluster/partitions" => Endpoint::Partitions,
             later if LATER.contains(&later) || later.starts_with("/admin/") => Endpoint::Later,
             _ => Endpoint::Unknown,
         }
@@ -75,7 +78,7 @@ impl<'a> Endpoint<'a> {
             (Endpoint::Collection, "GET" | "HEAD") => "list",
             (Endpoint::Live | Endpoint::Ready, _) => "health",
             (Endpoint::Metrics, _) => "metrics",
-            (Endpoint::Cluster | Endpoint::Ring | Endpoint::RingOfKey(_), _) => "cluster",
+            (Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_), _) => "cluster",
             _ => "other",
         }
     }

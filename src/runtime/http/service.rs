@@ -34,7 +34,9 @@ impl HttpState {
             Err(problem) => problem.answer(),
         };
         answer::set(&mut response, NODE, &self.core.status().node.name);
-        body::drain(&head.headers, &mut body).await;
+        if response.status() != StatusCode::REQUEST_TIMEOUT {
+            body::drain(&head.headers, &mut body).await;
+        }
         self.metrics.record(endpoint.operation(&head.method), response.status().as_u16(), started.elapsed());
         response
     }
@@ -62,7 +64,7 @@ impl Exchange<'_> {
                 let text = self.state.metrics.render(&self.state.core.status());
                 Ok(answer::with_body(StatusCode::OK, metrics::CONTENT_TYPE, text))
             }
-            Endpoint::Cluster | Endpoint::Ring | Endpoint::RingOfKey(_) => self.cluster(endpoint),
+            Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => self.cluster(endpoint),
             Endpoint::Later => Err(not_supported("this endpoint")),
             Endpoint::Unknown => Err(Problem::new(Code::NotFound, "there is no such endpoint; keys are under /kv/")),
         }
@@ -86,6 +88,7 @@ impl Exchange<'_> {
         match endpoint {
             Endpoint::RingOfKey(raw_key) => cluster::ring_of_key(&status, raw_key),
             Endpoint::Ring => Ok(cluster::ring(&status)),
+            Endpoint::Partitions => Ok(cluster::partitions(&status)),
             _ => Ok(cluster::cluster(&status)),
         }
     }
@@ -123,11 +126,12 @@ impl Exchange<'_> {
         let parameters = Parameters::of(self.query, Allowed::Put, self.state.defaults)?;
         let conditions = WriteConditions::of(self.headers, self.state.secrets.accepted(), &key)?;
         let description = Description::of(self.headers, parameters.ttl_ms)?;
-        let HttpState { limits, .. } = self.state;
+        let HttpState { limits, bodies, .. } = self.state;
         let limits = BodyLimits { max_bytes: limits.max_value_bytes, timeout: limits.body_timeout };
-        let value = body::read(self.headers, body, limits).await?;
+        let received = body::read(self.headers, body, limits, bodies).await?;
         let WriteConditions { seen, condition } = conditions;
-        let operation = Operation::Write { content: Some(description.with_value(value)), seen, condition };
+        let operation =
+            Operation::Write { content: Some(description.with_value(received.value.clone())), seen, condition };
         self.write(WriteKind::Put, Command { key, operation, options: parameters.options }).await
     }
 

@@ -22,6 +22,7 @@ mod table;
 mod units;
 mod value;
 
+pub use crate::store::Durability;
 pub use check::{NAME_RULE, is_name};
 pub use document::{example_file, file_with, reference_page};
 pub use host_port::{HostPort, HostPortError};
