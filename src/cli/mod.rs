@@ -7,6 +7,7 @@
 //!
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
+mod block_on;
 mod certs;
 mod client;
 mod cluster;
