@@ -1,3 +1,5 @@
 //! Breaks Dunlin on purpose.
 
+#[cfg(feature = "live")]
+pub mod live;
 pub mod sim;
