@@ -224,7 +224,7 @@ impl Driver {
 }
 
 fn take_received(received: Received, inputs: &mut Vec<Input>) {
-    let Received { from, messages } = received;
+    let Received { from, messages, .. } = received;
     inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
 }
 

@@ -11,6 +11,7 @@ use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::settings::{self, Settings};
 use super::status::{ClusterStatus, StatusSource};
+use super::transport::limits::max_frame_bytes;
 use super::transport::{Transport, TransportConfig};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
@@ -54,6 +55,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         reset_key: identity.reset_key,
         connection_key: identity.connection_key,
         epoch,
+        max_frame_bytes: max_frame_bytes(usize::try_from(settings.limits.max_value_bytes.0).unwrap_or(usize::MAX)),
     })
     .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))?;
     let http = TcpListener::bind(settings.node.http_address)
@@ -258,7 +260,7 @@ fn start_membership(
         .enable_all()
         .build()
         .map_err(|error| ServeError::Failed(format!("cannot start the membership runtime: {error}")))?;
-    let (cluster, tls) = (identity.layout.cluster, tls.clone());
+    let cluster = identity.layout.cluster;
     let keys = (identity.reset_key, identity.connection_key);
     let bound = runtime.block_on(async { DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1) });
     let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
