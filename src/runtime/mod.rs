@@ -11,7 +11,7 @@
 //! nothing here changes what a command means; it carries what the core asks for.
 
 pub mod certificates;
-mod detector;
+pub mod detector;
 pub mod disk;
 mod driver;
 mod flusher;
@@ -22,4 +22,4 @@ pub mod metrics;
 pub mod server;
 pub mod settings;
 pub mod status;
-mod transport;
+pub mod transport;

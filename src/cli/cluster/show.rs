@@ -112,7 +112,14 @@ fn status_table(status: &Value) -> String {
         let of = |path: &str| field(member, path);
         let addresses = (of("/addresses/http"), of("/addresses/peer"));
         rows.push(vec![
-            of("/name"), of("/state"), of("/id"), addresses.0, addresses.1, of("/zone"), of("/incarnation"), of("/version"),
+            of("/name"),
+            of("/state"),
+            of("/id"),
+            addresses.0,
+            addresses.1,
+            of("/zone"),
+            of("/incarnation"),
+            of("/version"),
         ]);
     }
     let mut out = columns(&rows);
