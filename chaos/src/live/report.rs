@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_load_is_summed_up_with_its_failures_by_class() {
-        let mut book = Book { attempts: 10, ..Book::default() };
+        let mut book = Book::default();
+        book.attempts = 10;
         for latency_us in 1..=100u32 {
             book.settle(latency_us as usize, Ok(latency_us * 1_000));
         }
