@@ -96,7 +96,7 @@ pub(super) struct FailureReport {
 pub(super) struct HintReport {
     /// The most that was seen while a node was away; none if that was not looked for.
     pub(super) max_while_away: Option<u64>,
-    /// From the restart until none was left, and it stayed so after the load; none if some remained.
+    /// From the restart to the time from which on none was seen; none if some remained.
     pub(super) none_after_ms: Option<u64>,
 }
 
