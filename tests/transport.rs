@@ -427,6 +427,19 @@ async fn a_kick_dials_anew() {
 }
 
 #[tokio::test]
+async fn certificates_are_replaced_without_a_restart_and_only_by_ones_own() {
+    let site = Site::new();
+    let (mut a, b) = (site.start(A).await, site.start(B).await);
+    assert!(a.transport.replace_tls(&site.tls(B)).is_err());
+    let renewed = Site::new();
+    a.transport.replace_tls(&renewed.tls(A)).unwrap();
+    b.transport.replace_tls(&renewed.tls(B)).unwrap();
+    b.knows(A, &a);
+    b.transport.send(&[A], &small(1));
+    assert_eq!(a.numbers(B, 1).await, [1]);
+}
+
+#[tokio::test]
 async fn a_forgotten_peer_is_sent_nothing() {
     let site = Site::new();
     let (a, b) = (site.start(A).await, site.start(B).await);
