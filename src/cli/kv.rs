@@ -100,7 +100,7 @@ pub(super) struct Output<'a> {
 
 impl Exit {
     /// The exit status of the process.
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::NotFound => 1,

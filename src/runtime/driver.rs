@@ -82,7 +82,12 @@ impl Driver {
                     Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
                 },
                 changed = self.members.changed() => match changed {
-                    Ok(()) => self.take_members(&mut inputs),
+                    Ok(()) => {
+                        self.take_members(&mut inputs);
+                        if let Some(why) = self.status_source.members.lost.clone() {
+                            return Ended::Failed(why);
+                        }
+                    }
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
                 _ = status_due.tick() => self.publish_status(),
@@ -224,6 +229,7 @@ impl Driver {
 }
 
 fn take_received(received: Received, inputs: &mut Vec<Input>) {
+    // Its share of the budget for bytes received and not yet handled goes with the rest of it.
     let Received { from, messages, .. } = received;
     inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
 }

@@ -18,11 +18,7 @@ const MAX_BATCH_RECORDS: usize = 4096;
 #[derive(Debug)]
 pub(super) enum FlushRequest {
     /// Make this durable.
-    Append {
-        shard: usize,
-        id: u64,
-        record: Record,
-    },
+    Append { shard: usize, id: u64, record: Record },
     /// The shard has noted its failed appends; those after this are new.
     Resume { shard: usize },
     /// A clean end.

@@ -95,7 +95,9 @@ fn endpoint_secret(directory: &Path) -> Result<([u8; 64], u64), ServeError> {
     let split = bytes.split_first_chunk::<64>().and_then(|(reset, rest)| Some((*reset, rest.first_chunk::<8>()?)));
     let (reset, connection) = split.ok_or_else(|| {
         let path = path.display();
-        ServeError::Refused(format!("{path}: {ENDPOINT_SECRET_BYTES} bytes are expected; remove it to have it made anew"))
+        ServeError::Refused(format!(
+            "{path}: {ENDPOINT_SECRET_BYTES} bytes are expected; remove it to have it made anew"
+        ))
     })?;
     Ok((reset, u64::from_le_bytes(*connection)))
 }
@@ -118,8 +120,7 @@ fn next_incarnation(directory: &Path, wall: WallTime) -> Result<u64, ServeError>
 fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), ServeError> {
     let (path, scratch) = (directory.join(name), directory.join(format!("{name}.new")));
     let written = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&scratch, &path)?;

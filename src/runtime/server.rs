@@ -5,20 +5,21 @@ use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
 use super::flusher;
-use super::http::{self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpLimits, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock};
+use super::http::{
+    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock,
+};
 use super::identity::NodeIdentity;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
-use super::settings::{self, Settings};
+use super::settings::Settings;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
 use super::transport::{Transport, TransportConfig};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
-use crate::membership::{Detector, DetectorConfig, Identity};
-use crate::node::{Node, NodeOptions, Timings, View};
-use crate::replication::Options;
-use crate::store::{self, Birth, Durability, OpenError, OpenOptions, Opened, Opening, Recovered};
+use crate::membership::{Detector, Identity};
+use crate::node::{Node, NodeOptions, View};
+use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Recovered};
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -66,15 +67,11 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
     let (stop, stopping) = watch::channel(false);
     let (members_sender, members) = watch::channel(Arc::new(Members::default()));
-    let detector_thread =
-        start_membership(&settings, &identity, me, &tls, members_sender, stopping.clone())?;
+    let detector_thread = start_membership(&settings, &identity, me, &tls, members_sender, stopping.clone())?;
 
     let metrics = Arc::new(Metrics::new());
-    let view = Arc::new(View {
-        me: identity.node,
-        layout: Arc::new(identity.layout.clone()),
-        peers: Default::default(),
-    });
+    let view =
+        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
     let source = StatusSource::new(&view, &settings.node.name);
     let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -86,7 +83,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         epoch,
         shards: settings.node.shards as usize,
         seed: rand::random(),
-        timings: timings(&settings),
+        timings: settings.repair.timings(),
     };
     let driver = Driver {
         node: Node::new(options, Arc::clone(&view), recovered),
@@ -179,10 +176,7 @@ fn open_store(settings: &Settings) -> Result<Opened<RealDisk>, ServeError> {
     let options = OpenOptions {
         fresh_actor: Actor(rand::random()),
         segment_bytes: u32::try_from(settings.storage.segment_bytes.0).unwrap_or(u32::MAX),
-        durability: match settings.storage.durability {
-            settings::Durability::Fsync => Durability::Fsync,
-            settings::Durability::Os => Durability::Os,
-        },
+        durability: settings.storage.durability,
         boot: boot(),
         birth: Birth::Filling,
     };
@@ -250,7 +244,7 @@ fn start_membership(
     let Some(address) = settings.membership_address() else {
         return Err(ServeError::Refused("membership.address: the peer port has no port above it".into()));
     };
-    let config = detector_config(settings, identity.incarnation);
+    let config = settings.membership.detector(identity.incarnation);
     let layout = identity.layout.nodes.iter().filter(|node| node.id != identity.node);
     let known = layout.map(|node| node.membership_address.clone());
     let seeds = settings.node.seeds.iter().map(ToString::to_string).chain(known).collect();
@@ -262,7 +256,11 @@ fn start_membership(
         .map_err(|error| ServeError::Failed(format!("cannot start the membership runtime: {error}")))?;
     let cluster = identity.layout.cluster;
     let keys = (identity.reset_key, identity.connection_key);
-    let bound = runtime.block_on(async { DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1) });
+    let bound = {
+        // The endpoint's tasks belong to the thread's own runtime.
+        let _entered = runtime.enter();
+        DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1)
+    };
     let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
     let task = MembershipTask { detector, endpoint, wall_clock: system_wall_clock, members, stop };
     std::thread::Builder::new()
@@ -271,55 +269,18 @@ fn start_membership(
         .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
 }
 
-fn detector_config(settings: &Settings, first_incarnation: u64) -> DetectorConfig {
-    let membership = &settings.membership;
-    DetectorConfig {
-        first_incarnation,
-        probe_interval: membership.probe_interval,
-        ping_timeout: membership.ping_timeout,
-        indirect_probes: membership.indirect_probes as usize,
-        suspicion_multiplier: membership.suspicion_multiplier,
-        full_sync_interval: membership.full_sync_interval,
-        retry_base: membership.retry_base,
-        retry_cap: membership.retry_cap,
-        ..DetectorConfig::default()
-    }
-}
-
-fn timings(settings: &Settings) -> Timings {
-    Timings {
-        exchange_interval: settings.repair.exchange_interval,
-        hint_interval: settings.repair.hint_drain_interval,
-        hint_bytes: settings.repair.hint_bytes.0,
-        ..Timings::default()
-    }
-}
-
 fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> Result<HttpState, ServeError> {
-    let defaults = &settings.defaults;
     let mut secrets = settings.cluster.secret_file.iter().map(|path| token_secret(path));
     let sealing = secrets.next().ok_or_else(|| ServeError::Refused("cluster.secret_file: none".into()))??;
     let previous = secrets.next().transpose()?;
-    let limits = &settings.limits;
-    let max_value_bytes = usize::try_from(limits.max_value_bytes.0).unwrap_or(usize::MAX);
+    let limits = settings.limits.http();
     Ok(HttpState {
         core,
         secrets: TokenSecrets::new(sealing, previous),
-        defaults: Options {
-            r: defaults.r,
-            w: defaults.w,
-            sloppiness: defaults.sloppy,
-            timeout_ms: u64::try_from(defaults.timeout.as_millis()).unwrap_or(u64::MAX),
-        },
-        limits: HttpLimits {
-            max_value_bytes,
-            max_connections: limits.max_connections as usize,
-            header_timeout: limits.header_timeout,
-            body_timeout: limits.body_timeout,
-            write_timeout: limits.body_timeout,
-        },
+        defaults: settings.defaults.options(),
+        bodies: BodyBudget::new(MAX_BODY_BYTES_HELD.max(limits.max_value_bytes)),
+        limits,
         metrics,
-        bodies: BodyBudget::new(MAX_BODY_BYTES_HELD.max(max_value_bytes)),
         wall_clock: system_wall_clock,
     })
 }
@@ -333,6 +294,10 @@ fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
     Ok(TokenSecret::new(secret))
 }
 
-fn cannot_listen(what: &str, address: impl ToSocketAddrs + std::fmt::Display, error: &impl std::fmt::Display) -> ServeError {
+fn cannot_listen(
+    what: &str,
+    address: impl ToSocketAddrs + std::fmt::Display,
+    error: &impl std::fmt::Display,
+) -> ServeError {
     ServeError::Refused(format!("{what} {address}: cannot listen there: {error}"))
 }

@@ -222,7 +222,8 @@ impl StatusSource {
     /// The cluster at this instant.
     pub(super) fn status(&self, view: &View, node: &crate::node::NodeStatus, holdings: Vec<Holding>) -> ClusterStatus {
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
-        let actors = self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
+        let actors =
+            self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
         let reasons = self.reasons(view, node);
         ClusterStatus {
             node: self.node.clone(),
@@ -230,7 +231,11 @@ impl StatusSource {
             layout_version: view.layout.version,
             partitions: view.layout.partitioning.count(),
             replicas: view.layout.replicas,
-            hints: node.hints.iter().map(|(target, held)| HintStatus { target: *target, count: held.0, bytes: held.1 }).collect(),
+            hints: node
+                .hints
+                .iter()
+                .map(|(target, held)| HintStatus { target: *target, count: held.0, bytes: held.1 })
+                .collect(),
             partitions_filling: node.filling.iter().map(|partition| partition.0).collect(),
             ready: reasons.is_empty(),
             reasons,
@@ -289,7 +294,6 @@ fn member_status(member: &Member) -> MemberStatus {
         version: identity.version.clone(),
     }
 }
-
 
 /// Identities are text in JSON: a 64-bit number does not survive many readers.
 fn as_text<S: Serializer>(id: &NodeId, serializer: S) -> Result<S::Ok, S::Error> {

@@ -18,14 +18,14 @@ struct Asked {
 
 /// Show members, their states, hints held and what is being copied, as one node sees it
 #[derive(clap::Args)]
-pub(super) struct Status {
+pub(in crate::cli) struct Status {
     #[command(flatten)]
     asked: Asked,
 }
 
 /// Show which nodes hold which partitions, or who is asked about a key
 #[derive(clap::Args)]
-pub(super) struct Ring {
+pub(in crate::cli) struct Ring {
     /// A key; without it, every partition
     key: Option<String>,
     #[command(flatten)]
@@ -112,7 +112,14 @@ fn status_table(status: &Value) -> String {
         let of = |path: &str| field(member, path);
         let addresses = (of("/addresses/http"), of("/addresses/peer"));
         rows.push(vec![
-            of("/name"), of("/state"), of("/id"), addresses.0, addresses.1, of("/zone"), of("/incarnation"), of("/version"),
+            of("/name"),
+            of("/state"),
+            of("/id"),
+            addresses.0,
+            addresses.1,
+            of("/zone"),
+            of("/incarnation"),
+            of("/version"),
         ]);
     }
     let mut out = columns(&rows);

@@ -64,7 +64,9 @@ impl Exchange<'_> {
                 let text = self.state.metrics.render(&self.state.core.status());
                 Ok(answer::with_body(StatusCode::OK, metrics::CONTENT_TYPE, text))
             }
-            Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => self.cluster(endpoint),
+            Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => {
+                self.cluster(endpoint)
+            }
             Endpoint::Later => Err(not_supported("this endpoint")),
             Endpoint::Unknown => Err(Problem::new(Code::NotFound, "there is no such endpoint; keys are under /kv/")),
         }
