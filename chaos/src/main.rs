@@ -1,2 +1,2 @@
-//! chaos
+//! The command line of the chaos harness.
 fn main() {}
