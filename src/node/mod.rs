@@ -12,8 +12,25 @@
 //! Owns: shards, routing, what happens when. Must not know: sockets, files, threads, clocks. Invariant:
 //! whatever claims durability is produced only while a storage answer is handled.
 
+mod appends;
+mod core;
 mod effect;
+mod exchange;
+mod forwards;
+mod hints;
 mod input;
+mod loads;
+mod peers;
+mod pulls;
+mod reads;
+mod replica;
+mod serving;
+mod shard;
+mod timers;
+mod timings;
+mod writes;
 
+pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
 pub use effect::{Effect, Notice};
 pub use input::{Input, PeerState, StoreAnswer, View};
+pub use timings::Timings;

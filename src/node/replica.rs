@@ -53,6 +53,11 @@ impl Replica {
         if candidates.is_empty() { Loaded::Known(Object::default()) } else { Loaded::OnDisk(candidates) }
     }
 
+    /// The key's pending object, if records of it are on their way.
+    pub(super) fn pending_object(&self, key: &Key) -> Option<Object> {
+        self.keys.get(key).map(|pending| pending.object.clone())
+    }
+
     /// Fills an object of the pending state.
     pub(super) fn fill_pending(&self, object: Object) -> Filled {
         object.fill(&self.pending_clock)
@@ -76,6 +81,11 @@ impl Replica {
     /// Keys with records on their way whose hash is in `from..=to`.
     pub(super) fn pending_keys(&self, from: u64, to: u64) -> impl Iterator<Item = &Key> {
         self.keys.keys().filter(move |key| (from..=to).contains(&key.hash64()))
+    }
+
+    /// May count towards R and coordinate (PROTOCOL R6).
+    pub(super) fn counts(&self) -> bool {
+        self.table.complete || broken(Mutation::WipedCountsAtOnce)
     }
 
     /// No record is on its way: pending and durable are the same.

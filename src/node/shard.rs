@@ -240,6 +240,11 @@ impl Shard {
         }
     }
 
+    /// A partition's state as the store had it when it opened.
+    pub(super) fn adopt(&mut self, partition: PartitionId, table: PartitionTable) {
+        self.replicas.insert(partition, Replica::new(table));
+    }
+
     /// The state of a partition here, made on first use.
     pub(super) fn replica(&mut self, partition: PartitionId) -> &mut Replica {
         let complete = self.complete_by_default;

@@ -183,6 +183,8 @@ pub enum Refusal {
     HintsFull,
     /// Too much is waiting.
     Overloaded,
+    /// The receiver cannot read what it holds of the key.
+    Unreadable,
     /// The receiver is not what the sender takes it for under its layout.
     NotMine,
 }

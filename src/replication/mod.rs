@@ -12,6 +12,8 @@ mod write_tally;
 pub use command::{
     Command, Condition, Failure, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
 };
-pub use message::{ClockEntry, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want};
+pub use message::{
+    Claim, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want,
+};
 pub use read_tally::ReadTally;
 pub use write_tally::{Copy, WriteTally};

@@ -24,9 +24,9 @@ impl ReadTally {
     }
 
     /// The asker's own state, which counts as an answer.
-    pub fn count_own(&mut self, node: NodeId, state: Filled) {
+    pub fn count_own(&mut self, node: NodeId, state: &Filled) {
         self.own = Some(state.clone());
-        self.count(node, &state);
+        self.count(node, state);
     }
 
     /// What the request to others says the asker has.
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn same_means_exactly_what_the_asker_had() {
         let mut tally = ReadTally::new(2);
-        tally.count_own(NodeId(1), state(&[2], &[1, 2]));
+        tally.count_own(NodeId(1), &state(&[2], &[1, 2]));
         assert!(!tally.is_enough());
         assert!(tally.answer(NodeId(2), ReadReply::Same));
         assert!(tally.is_enough() && tally.behind().is_empty());
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_context_alone_can_supersede_what_the_others_show() {
         let mut tally = ReadTally::new(2);
-        tally.count_own(NodeId(1), state(&[1], &[1]));
+        tally.count_own(NodeId(1), &state(&[1], &[1]));
         tally.answer(NodeId(2), ReadReply::State(state(&[], &[1, 2])));
         assert!(tally.merged().versions.is_empty());
         assert_eq!(tally.behind(), [NodeId(1)]);

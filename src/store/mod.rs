@@ -5,13 +5,29 @@
 //! has answered survives any crash, and nothing is served that was read back but never synced.
 
 mod disk;
+mod frame;
+mod identity;
 mod index;
+mod log;
+mod open;
 mod place;
+mod reader;
 mod record;
+mod recovered;
+mod replay;
+mod scan;
+mod segment;
+mod survey;
 mod table;
+mod verdict;
 
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
+pub use identity::{Birth, Durability};
 pub use index::Index;
+pub use log::{AppendError, Log};
+pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Place, Sequence};
+pub use reader::{ReadError, Reader};
 pub use record::{Body, HintBody, Record};
+pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};
 pub use table::{Leftover, PartitionTable, Published};

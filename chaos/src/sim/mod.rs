@@ -15,6 +15,7 @@
 pub mod checkers;
 mod claims;
 mod cluster;
+pub mod disk;
 mod disturb;
 mod machine;
 mod network;

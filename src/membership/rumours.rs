@@ -1,0 +1,116 @@
+//! News that is still being passed on.
+
+use super::message::MessageWriter;
+use crate::base::NodeId;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Below this no record fits: the least one has seven texts and five numbers of a byte each, plus the
+/// 18 bytes of the cluster id. Saves looking at all rumours for a full datagram.
+const LEAST_RECORD_BYTES: usize = 32;
+
+/// The newest record of each member that changed lately, with how often it was sent. One per member, so
+/// as bounded as the members are.
+#[derive(Debug, Default)]
+pub(super) struct Rumours {
+    entries: BTreeMap<NodeId, Rumour>,
+    /// The order of sending: fewest sends first, among equals the newest.
+    queue: BTreeSet<Place>,
+    added: u64,
+}
+
+#[derive(Debug)]
+struct Rumour {
+    place: Place,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    sent: u32,
+    /// Counts down, so that newer comes first.
+    age: u64,
+    node: NodeId,
+}
+
+impl Rumours {
+    /// Starts passing on the encoded record of `node`, in place of older news of it.
+    pub(super) fn insert(&mut self, node: NodeId, bytes: Bytes) {
+        self.added += 1;
+        let place = Place { sent: 0, age: u64::MAX - self.added, node };
+        if let Some(old) = self.entries.insert(node, Rumour { place, bytes }) {
+            self.queue.remove(&old.place);
+        }
+        self.queue.insert(place);
+    }
+
+    /// Fills up a message with the least-sent rumours, but for those `attached` already. Each is sent
+    /// at most `sends` times in all.
+    pub(super) fn fill(&mut self, writer: &mut MessageWriter, attached: &[NodeId], sends: u32) {
+        let mut taken = Vec::new();
+        for place in &self.queue {
+            if writer.room() < LEAST_RECORD_BYTES {
+                break;
+            }
+            if attached.contains(&place.node) {
+                continue;
+            }
+            if self.entries.get(&place.node).is_some_and(|rumour| writer.push_encoded(&rumour.bytes)) {
+                taken.push(*place);
+            }
+        }
+        for place in taken {
+            self.count_send(place, sends);
+        }
+    }
+
+    fn count_send(&mut self, place: Place, sends: u32) {
+        self.queue.remove(&place);
+        if place.sent + 1 >= sends {
+            self.entries.remove(&place.node);
+            return;
+        }
+        let place = Place { sent: place.sent + 1, ..place };
+        if let Some(rumour) = self.entries.get_mut(&place.node) {
+            rumour.place = place;
+            self.queue.insert(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::message::{MAX_DATAGRAM_BYTES, tests::ping};
+
+    fn sent(rumours: &mut Rumours, sends: u32) -> usize {
+        let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
+        let before = writer.room();
+        rumours.fill(&mut writer, &[], sends);
+        before - writer.room()
+    }
+
+    /// Rule: a rumour is passed on a fixed number of times, then forgotten.
+    #[test]
+    fn a_rumour_dies_after_its_sends() {
+        let mut rumours = Rumours::default();
+        rumours.insert(NodeId(1), vec![0; 50].into());
+        assert_eq!([1, 2, 3, 4].map(|_| sent(&mut rumours, 3)), [50, 50, 50, 0]);
+        assert!(rumours.queue.is_empty() && rumours.entries.is_empty());
+    }
+
+    /// Rule: when not all fit, the least-sent go first, so none starves; fresh news replaces old.
+    #[test]
+    fn the_least_sent_go_first_and_news_replaces_old() {
+        let mut rumours = Rumours::default();
+        for node in 0..4 {
+            rumours.insert(NodeId(node), vec![0; 400].into());
+        }
+        sent(&mut rumours, 9);
+        sent(&mut rumours, 9);
+        assert!(rumours.queue.iter().all(|place| place.sent == 1), "{:?}", rumours.queue);
+        rumours.insert(NodeId(0), vec![1; 400].into());
+        assert_eq!(rumours.queue.len(), 4);
+        assert_eq!(rumours.queue.first().map(|place| (place.node, place.sent)), Some((NodeId(0), 0)));
+    }
+}

@@ -1,0 +1,395 @@
+//! The puller's side of an exchange: what a peer has seen and this replica has not (PROTOCOL R2, R6, R7).
+//!
+//! ```text
+//! clocks? -> clocks that differ -> pull objects of missing dots (or list all) -> apply each -> join
+//! ```
+//!
+//! A dot enters the clock only with its effect, or in the session's one join record, which follows every
+//! object of the session in the log. A session cut short joins nothing.
+
+use super::Notice;
+use super::appends::{After, Apply};
+use super::loads::{Look, UpdateStep};
+use super::shard::{Shard, Turn};
+use super::timers::Timer;
+use crate::base::{Key, Mutation, NodeId, Time, broken};
+use crate::causal::{Actor, DotSet, Filled};
+use crate::replication::{ClockEntry, ClockNeed, ClockReport, Message, PulledObject};
+use crate::ring::PartitionId;
+use crate::store::{Body, Published};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Sessions at once in one shard: repair yields to clients, and what waits is asked for next round.
+const MAX_SESSIONS: usize = 32;
+
+/// Rounds whose answer is awaited. Answers to older ones are ignored: clocks grow stale.
+const MAX_ROUNDS: usize = 64;
+
+/// Running sessions and what they have achieved.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    rounds: BTreeMap<u64, NodeId>,
+    sessions: BTreeMap<u64, Session>,
+    /// Pulls under way, with their session.
+    pulls: BTreeMap<u64, u64>,
+    /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
+    pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
+}
+
+/// What a source of a full listing was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceState {
+    Complete,
+    Filling,
+}
+
+/// One partition being pulled from one peer.
+#[derive(Debug)]
+struct Session {
+    peer: NodeId,
+    /// The peer's actor and process: the session dies with either.
+    source: (Actor, u64),
+    source_state: SourceState,
+    partition: PartitionId,
+    /// The peer's durable clock before the first object was read: what is joined at the end.
+    clock: DotSet,
+    mode: Mode,
+    stage: Stage,
+    /// Objects received and not yet appended.
+    applying: usize,
+    /// Keys the current batch of a listing named.
+    named: BTreeSet<Key>,
+    progress_at: Time,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// These dots are still to be pulled.
+    Dots(DotSet),
+    /// A full listing, from this hash on.
+    Listing(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Pulling,
+    Received,
+    Joining,
+}
+
+/// One answer of a pull.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) objects: Vec<PulledObject>,
+    pub(super) unplaced: DotSet,
+    pub(super) next: Option<u64>,
+    pub(super) failed: bool,
+}
+
+impl Shard {
+    /// Asks one peer for the clocks of all shared partitions; while filling, every peer.
+    pub(super) fn exchange_round(&mut self, turn: &mut Turn<'_>) {
+        let mine = self.own_partitions();
+        let filling = mine.iter().any(|partition| !self.replica(*partition).counts());
+        let mut peers: BTreeSet<NodeId> =
+            mine.iter().flat_map(|p| self.view.layout.primaries(*p)).copied().filter(|n| *n != self.me.node).collect();
+        peers.retain(|node| self.view.is_up(*node));
+        let peers: Vec<NodeId> = peers.into_iter().collect();
+        let chosen = if filling { peers } else { self.random.pick(&peers).copied().into_iter().collect() };
+        for peer in chosen {
+            self.query_clocks(turn, peer, &mine);
+        }
+        let interval = self.timings.exchange_interval;
+        let jitter = Duration::from_micros(self.random.below(interval.as_micros() as u64 / 4 + 1));
+        self.timers.set(turn.now.time + interval + jitter, Timer::Exchange);
+    }
+
+    fn own_partitions(&self) -> Vec<PartitionId> {
+        let mine = self.view.layout.partitions_of(self.me.node);
+        mine.filter(|partition| partition.0 as usize % self.me.shards == self.me.shard).collect()
+    }
+
+    fn query_clocks(&mut self, turn: &mut Turn<'_>, peer: NodeId, mine: &[PartitionId]) {
+        let mut clocks = Vec::new();
+        let view = std::sync::Arc::clone(&self.view);
+        for partition in mine.iter().filter(|p| view.layout.is_primary(**p, peer)) {
+            let listed = self.exchange.pulled.get(partition).is_some_and(|from| from.contains_key(&peer));
+            let replica = self.replica(*partition);
+            let need = if replica.table.complete || listed { ClockNeed::Difference } else { ClockNeed::Listing };
+            let table = &replica.table;
+            clocks.push(ClockEntry {
+                partition: *partition,
+                clock_hash: replica.shown_clock().hash64(),
+                data_hash: table.leftovers.is_empty().then_some(table.hash),
+                need,
+            });
+        }
+        let session = self.number();
+        self.exchange.rounds.insert(session, peer);
+        while self.exchange.rounds.len() > MAX_ROUNDS {
+            self.exchange.rounds.pop_first();
+        }
+        self.peers.asked(peer, turn.now.time);
+        turn.send(vec![peer], Message::ClockQuery { session, clocks });
+    }
+
+    pub(super) fn clocks_answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        round: u64,
+        source: (Actor, u64),
+        clocks: Vec<ClockReport>,
+    ) {
+        if self.exchange.rounds.remove(&round) != Some(from) {
+            return;
+        }
+        for report in clocks {
+            let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
+            if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_primary(report.partition) {
+                self.begin_session(turn, from, source, report);
+            }
+        }
+    }
+
+    fn begin_session(&mut self, turn: &mut Turn<'_>, peer: NodeId, source: (Actor, u64), report: ClockReport) {
+        let ClockReport { partition, clock, complete } = report;
+        let replica = self.replica(partition);
+        let missing = clock.difference(replica.pending_clock());
+        let filling = !replica.table.complete;
+        let listed = self.exchange.pulled.get(&partition).is_some_and(|from| from.contains_key(&peer));
+        let listing = filling && !listed;
+        if missing.is_empty() && !listing {
+            return;
+        }
+        let id = self.number();
+        turn.notice(Notice::ExchangeStarted);
+        turn.notice(if listing { Notice::ExchangeByListing } else { Notice::ExchangeByDots });
+        if broken(Mutation::JoinFirst) {
+            self.append(turn, partition, Body::Join { dots: missing.clone() }, Published::default(), After::Nothing);
+        }
+        let session = Session {
+            peer,
+            source,
+            source_state: if complete { SourceState::Complete } else { SourceState::Filling },
+            partition,
+            clock,
+            mode: if listing { Mode::Listing(0) } else { Mode::Dots(missing) },
+            stage: Stage::Pulling,
+            applying: 0,
+            named: BTreeSet::new(),
+            progress_at: turn.now.time,
+        };
+        self.exchange.sessions.insert(id, session);
+        self.timers.set(turn.now.time + self.timings.session_patience, Timer::Session(id));
+        self.pull(turn, id);
+    }
+
+    fn pull(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let actor = self.me.actor;
+        let Some(session) = self.exchange.sessions.get(&id) else { return };
+        let (peer, partition) = (session.peer, session.partition);
+        let (dots, listing_from) = match &session.mode {
+            Mode::Dots(dots) => (dots.clone(), None),
+            Mode::Listing(from) => (DotSet::EMPTY, Some(*from)),
+        };
+        let filling = (!self.replica(partition).table.complete).then_some(actor);
+        let pull = self.number();
+        self.exchange.pulls.insert(pull, id);
+        self.peers.asked(peer, turn.now.time);
+        turn.send(vec![peer], Message::Pull { session: pull, partition, dots, listing_from, filling });
+    }
+
+    pub(super) fn pulled(&mut self, turn: &mut Turn<'_>, from: NodeId, pull: u64, source: (Actor, u64), batch: Batch) {
+        // Each pull has a number of its own: a repeated answer is never taken for the next one.
+        let Some(id) = self.exchange.pulls.remove(&pull) else { return };
+        let Some(session) = self.exchange.sessions.get_mut(&id).filter(|session| session.peer == from) else { return };
+        if batch.failed || session.source != source {
+            return self.abort_session(turn, id);
+        }
+        session.progress_at = turn.now.time;
+        if broken(Mutation::LateJoinClock) {
+            batch.objects.iter().for_each(|object| session.clock.union(&object.state.context));
+        }
+        match session.mode {
+            Mode::Dots(_) => self.dots_pulled(turn, id, batch),
+            Mode::Listing(at) => self.listing_pulled(turn, id, at, batch),
+        }
+    }
+
+    fn dots_pulled(&mut self, turn: &mut Turn<'_>, id: u64, batch: Batch) {
+        let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
+        let Mode::Dots(wanted) = &session.mode else { return };
+        let mut left = wanted.clone();
+        for object in &batch.objects {
+            left = left.difference(&object.dots);
+        }
+        if !batch.unplaced.is_empty() {
+            turn.notice(Notice::ExchangeByListing);
+            session.mode = Mode::Listing(0);
+        } else if left.is_empty() || broken(Mutation::JoinOnBudget) {
+            session.stage = Stage::Received;
+        } else if left == *wanted {
+            return self.abort_session(turn, id);
+        } else {
+            session.mode = Mode::Dots(left);
+        }
+        self.take_batch(turn, id, batch.objects, None);
+    }
+
+    fn listing_pulled(&mut self, turn: &mut Turn<'_>, id: u64, from: u64, batch: Batch) {
+        let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
+        let range = Range { from, next: batch.next };
+        if batch.next.is_some_and(|next| next <= from) {
+            return self.abort_session(turn, id);
+        }
+        match batch.next {
+            Some(next) if !broken(Mutation::JoinOnBudget) => session.mode = Mode::Listing(next),
+            _ => session.stage = Stage::Received,
+        }
+        self.take_batch(turn, id, batch.objects, Some(range));
+    }
+
+    /// Applies the objects of a batch, and whatever a listing says by not naming it.
+    fn take_batch(&mut self, turn: &mut Turn<'_>, id: u64, objects: Vec<PulledObject>, listed: Option<Range>) {
+        let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
+        let partition = session.partition;
+        session.named = objects.iter().map(|object| object.key.clone()).collect();
+        // One for the batch itself, so that the session cannot go on while its steps are being issued.
+        session.applying += objects.len() + 1;
+        for PulledObject { key, state, dots } in objects {
+            let apply = Apply { key: key.clone(), state, dots, after: After::Nothing };
+            self.update(turn, partition, &key, UpdateStep::Pulled { session: id, apply });
+        }
+        if let Some(range) = listed.filter(|_| !broken(Mutation::NoAbsentKeys)) {
+            self.check_absent(turn, id, partition, range);
+        }
+        self.session_applied(turn, id);
+    }
+
+    /// Looks at every own key of a listing's range that the listing may not have named (PROTOCOL R7).
+    fn check_absent(&mut self, turn: &mut Turn<'_>, id: u64, partition: PartitionId, range: Range) {
+        let Some(session) = self.exchange.sessions.get(&id) else { return };
+        let named: BTreeSet<u64> = session.named.iter().map(Key::hash64).collect();
+        let replica = self.replica(partition);
+        let in_range = replica.table.index.from(range.from).take_while(|(hash, _)| range.covers(*hash));
+        let sole = |hash: u64| replica.table.index.candidates(hash).nth(1).is_none();
+        let slots: Vec<_> = in_range.filter(|(hash, _)| !named.contains(hash) || !sole(*hash)).collect();
+        let last = range.next.map_or(u64::MAX, |next| next - 1);
+        let pending: Vec<Key> = replica.pending_keys(range.from, last).cloned().collect();
+        if let Some(session) = self.exchange.sessions.get_mut(&id) {
+            session.applying += slots.len() + pending.len();
+        }
+        for slot in slots {
+            self.look_slot(turn, partition, slot, Look::Absent { session: id });
+        }
+        for key in pending {
+            self.absent_checked(turn, partition, id, Some(key));
+        }
+    }
+
+    /// One of this replica's keys: if the listing did not name it, the source has seen everything its
+    /// clock says of it and holds nothing.
+    pub(super) fn absent_checked(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64, key: Option<Key>) {
+        let Some(session) = self.exchange.sessions.get(&id) else { return };
+        let Some(key) = key else { return self.abort_session(turn, id) };
+        if session.named.contains(&key) {
+            return self.session_applied(turn, id);
+        }
+        let state = Filled { versions: Vec::new(), context: session.clock.clone() };
+        let apply = Apply { key: key.clone(), state, dots: DotSet::EMPTY, after: After::Nothing };
+        self.update(turn, partition, &key, UpdateStep::Pulled { session: id, apply });
+    }
+
+    /// One object of a session is appended; after the last, the session pulls on or joins.
+    pub(super) fn session_applied(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
+        session.applying -= 1;
+        session.progress_at = turn.now.time;
+        match session.stage {
+            _ if session.applying > 0 => {}
+            Stage::Pulling => self.pull(turn, id),
+            Stage::Received => {
+                session.stage = Stage::Joining;
+                let (partition, clock) = (session.partition, session.clock.clone());
+                let dots = clock.difference(self.replica(partition).pending_clock());
+                let after = After::Joined { session: id };
+                self.append(turn, partition, Body::Join { dots }, Published::default(), after);
+            }
+            Stage::Joining => {}
+        }
+    }
+
+    /// The join is durable: the session has done its work.
+    pub(super) fn joined(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64) {
+        let Some(session) = self.exchange.sessions.remove(&id) else { return };
+        turn.notice(Notice::ExchangeJoined);
+        if self.replica(partition).table.complete || !matches!(session.mode, Mode::Listing(_)) {
+            return;
+        }
+        self.exchange.pulled.entry(partition).or_default().insert(session.peer, session.source_state);
+        if self.has_pulled_enough(partition) {
+            self.append(turn, partition, Body::Complete, Published::default(), After::Nothing);
+        }
+    }
+
+    /// Full listings from N-W+1 complete others, or from all others: nothing else exists to learn
+    /// (PROTOCOL R6; docs/decisions/0003).
+    fn has_pulled_enough(&self, partition: PartitionId) -> bool {
+        let others = self.primaries(partition).len().saturating_sub(1);
+        let majority = self.primaries(partition).len() / 2 + 1;
+        let needed = if broken(Mutation::OneSource) { 1 } else { others + 1 - majority + 1 };
+        let Some(pulled) = self.exchange.pulled.get(&partition) else { return others == 0 };
+        let complete = pulled.values().filter(|state| **state == SourceState::Complete).count();
+        complete >= needed || pulled.len() >= others
+    }
+
+    /// No progress for too long: messages were lost.
+    pub(super) fn session_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(session) = self.exchange.sessions.get(&id) else { return };
+        let due = session.progress_at + self.timings.session_patience;
+        if due <= turn.now.time && session.stage != Stage::Joining {
+            return self.abort_session(turn, id);
+        }
+        self.timers.set(due.max(turn.now.time + self.timings.exchange_interval), Timer::Session(id));
+    }
+
+    /// Ends a session without a join: only what was applied stays.
+    pub(super) fn abort_session(&mut self, turn: &mut Turn<'_>, id: u64) {
+        if self.exchange.sessions.remove(&id).is_some() {
+            self.exchange.pulls.retain(|_, session| *session != id);
+            turn.notice(Notice::ExchangeAborted);
+        }
+    }
+
+    pub(super) fn abort_sessions_with(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
+        let with: Vec<u64> = self.exchange.sessions.iter().filter(|(_, s)| s.peer == peer).map(|(id, _)| *id).collect();
+        with.into_iter().for_each(|id| self.abort_session(turn, id));
+    }
+
+    pub(super) fn abort_all_sessions(&mut self, turn: &mut Turn<'_>) {
+        let all: Vec<u64> = self.exchange.sessions.keys().copied().collect();
+        all.into_iter().for_each(|id| self.abort_session(turn, id));
+    }
+
+    /// Partitions that do not count towards R yet.
+    pub(super) fn filling(&mut self) -> Vec<PartitionId> {
+        let mine = self.own_partitions();
+        mine.into_iter().filter(|partition| !self.replica(*partition).table.complete).collect()
+    }
+}
+
+/// The hashes one batch of a listing covers, without a gap.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    from: u64,
+    /// The first hash beyond; none at the end.
+    next: Option<u64>,
+}
+
+impl Range {
+    fn covers(self, hash: u64) -> bool {
+        hash >= self.from && self.next.is_none_or(|next| hash < next)
+    }
+}

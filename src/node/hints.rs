@@ -1,0 +1,250 @@
+//! Writes held for primaries that could not be reached. A hint is a copy: it goes only when its target
+//! says that it is durable there (PROTOCOL R5).
+
+use super::Timings;
+use super::appends::After;
+use super::loads::{HintUse, Look};
+use super::shard::{Shard, Turn};
+use super::timers::Timer;
+use crate::base::{Key, Mutation, NodeId, Time, broken};
+use crate::causal::{DotSet, Filled, Outline};
+use crate::replication::{Message, StoreReply};
+use crate::ring::PartitionId;
+use crate::store::{Body, HintBody, Place, Published, RecoveredHint, Sequence};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Hints on their way to one target at a time: a returning node is refilled steadily, not flooded.
+const MAX_DRAINING_PER_TARGET: usize = 64;
+
+/// The hints of one shard. Values stay on disk.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    hints: BTreeMap<Sequence, Hint>,
+    by_key: BTreeMap<Key, BTreeSet<Sequence>>,
+    /// Appended and not durable yet, by append: a fallback's next write of the key builds on them.
+    appended: BTreeMap<u64, (Key, Outline)>,
+    /// Hints each target still needs and that are not on their way to it.
+    queues: BTreeMap<NodeId, BTreeSet<Sequence>>,
+    /// On their way: by request, to whom, since when.
+    draining: BTreeMap<u64, (Sequence, NodeId, Time)>,
+    jobs: BTreeMap<u64, HintJob>,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Hint {
+    partition: PartitionId,
+    key: Key,
+    targets: BTreeSet<NodeId>,
+    outline: Outline,
+    place: Place,
+}
+
+/// A reader is shown the merge of all hints of a key.
+#[derive(Debug)]
+struct HintJob {
+    partition: PartitionId,
+    key: Key,
+    look: Look,
+    waiting: usize,
+    merged: Option<Filled>,
+}
+
+impl Hints {
+    /// Below the cap. At the cap new hints are refused; none is ever dropped for room.
+    pub(super) fn has_room(&self, timings: &Timings) -> bool {
+        self.bytes < timings.hint_bytes
+    }
+
+    /// Hints and bytes held for each target.
+    pub(super) fn held(&self) -> BTreeMap<NodeId, (u64, u64)> {
+        let mut held: BTreeMap<NodeId, (u64, u64)> = BTreeMap::new();
+        for hint in self.hints.values() {
+            for target in &hint.targets {
+                let (count, bytes) = held.entry(*target).or_default();
+                *count += 1;
+                *bytes += u64::from(hint.place.length);
+            }
+        }
+        held
+    }
+
+    pub(super) fn appended(&mut self, append: u64, hint: &HintBody) {
+        self.appended.insert(append, (hint.key.clone(), hint.state.outline()));
+    }
+
+    pub(super) fn void_appended(&mut self) {
+        self.appended.clear();
+    }
+
+    pub(super) fn durable(
+        &mut self,
+        append: u64,
+        sequence: Sequence,
+        partition: PartitionId,
+        hint: &HintBody,
+        place: Place,
+    ) {
+        self.appended.remove(&append);
+        let targets = hint.targets.iter().copied().collect();
+        let outline = hint.state.outline();
+        self.hold(sequence, Hint { partition, key: hint.key.clone(), targets, outline, place });
+    }
+
+    /// A hint that the store had when it opened.
+    pub(super) fn recover(&mut self, sequence: Sequence, hint: RecoveredHint) {
+        let RecoveredHint { partition, targets, key, outline, place, .. } = hint;
+        self.hold(sequence, Hint { partition, key, targets: targets.into_iter().collect(), outline, place });
+    }
+
+    fn hold(&mut self, sequence: Sequence, hint: Hint) {
+        self.bytes += u64::from(hint.place.length);
+        self.by_key.entry(hint.key.clone()).or_default().insert(sequence);
+        for target in &hint.targets {
+            self.queues.entry(*target).or_default().insert(sequence);
+        }
+        self.hints.insert(sequence, hint);
+    }
+
+    /// A target has its hint durably, and the log says so.
+    pub(super) fn done(&mut self, sequence: Sequence, target: NodeId) {
+        if let Some(queue) = self.queues.get_mut(&target) {
+            queue.remove(&sequence);
+        }
+        let Some(hint) = self.hints.get_mut(&sequence) else { return };
+        hint.targets.remove(&target);
+        if hint.targets.is_empty()
+            && let Some(hint) = self.hints.remove(&sequence)
+        {
+            self.bytes = self.bytes.saturating_sub(u64::from(hint.place.length));
+            if let Some(of_key) = self.by_key.get_mut(&hint.key) {
+                of_key.remove(&sequence);
+                if of_key.is_empty() {
+                    self.by_key.remove(&hint.key);
+                }
+            }
+        }
+    }
+
+    /// What the hints of a key have seen, durable or on their way.
+    pub(super) fn context_of(&self, key: &Key) -> DotSet {
+        let durable = self.by_key.get(key).into_iter().flatten();
+        let durable = durable.filter_map(|sequence| self.hints.get(sequence)).map(|hint| &hint.outline);
+        let appended = self.appended.values().filter(|(of, _)| of == key).map(|(_, outline)| outline);
+        let mut context = DotSet::default();
+        durable.chain(appended).for_each(|outline| context.union(&outline.context));
+        context
+    }
+
+    /// A target came back: what was on its way to it is sent again.
+    pub(super) fn retry(&mut self, target: NodeId) {
+        self.requeue(|_, to, _| to == target);
+    }
+
+    fn requeue(&mut self, which: impl Fn(Sequence, NodeId, Time) -> bool) {
+        let (queues, hints) = (&mut self.queues, &self.hints);
+        self.draining.retain(|_, (sequence, target, since)| {
+            let again = which(*sequence, *target, *since);
+            if again && hints.get(sequence).is_some_and(|hint| hint.targets.contains(target)) {
+                queues.entry(*target).or_default().insert(*sequence);
+            }
+            !again
+        });
+    }
+}
+
+impl Shard {
+    /// Sends what can be sent, and looks again later.
+    pub(super) fn drain_hints(&mut self, turn: &mut Turn<'_>) {
+        let (now, patience) = (turn.now.time, self.timings.hint_patience);
+        self.hints.requeue(|_, _, since| now.since(since) > patience);
+        let targets: Vec<NodeId> = self.hints.queues.keys().copied().filter(|node| self.view.is_up(*node)).collect();
+        for target in targets {
+            let on_their_way = self.hints.draining.values().filter(|(_, to, _)| *to == target).count();
+            for _ in on_their_way..MAX_DRAINING_PER_TARGET {
+                let Some(sequence) = self.hints.queues.get_mut(&target).and_then(BTreeSet::pop_first) else { break };
+                self.drain_hint(turn, sequence, target);
+            }
+        }
+        self.hints.queues.retain(|_, queue| !queue.is_empty());
+        self.timers.set(now + self.timings.hint_interval, Timer::Hints);
+    }
+
+    fn drain_hint(&mut self, turn: &mut Turn<'_>, sequence: Sequence, target: NodeId) {
+        let Some(hint) = self.hints.hints.get(&sequence) else { return };
+        let (partition, place) = (hint.partition, hint.place);
+        if broken(Mutation::DropHintEarly) {
+            return self.hint_done(turn, partition, sequence, target);
+        }
+        self.load_hint(turn, partition, (sequence, place), HintUse::Drain { target });
+    }
+
+    pub(super) fn hint_loaded(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sequence: Sequence,
+        body: Option<HintBody>,
+        use_: HintUse,
+    ) {
+        match use_ {
+            HintUse::Drain { target } => {
+                // An unreadable hint waits like one that was lost on the way.
+                let request = self.number();
+                self.hints.draining.insert(request, (sequence, target, turn.now.time));
+                let Some(HintBody { key, state, dots, .. }) = body else { return };
+                turn.send(vec![target], Message::Replicate { request, key, state, dots, hint_for: Vec::new() });
+                if broken(Mutation::HintDropOnSend)
+                    && let Some(hint) = self.hints.hints.get(&sequence)
+                {
+                    let partition = hint.partition;
+                    self.hint_done(turn, partition, sequence, target);
+                }
+            }
+            HintUse::Serve { job } => self.hint_shown(turn, job, body.map(|hint| hint.state)),
+        }
+    }
+
+    /// A target answers a hint.
+    pub(super) fn hint_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, request: u64, reply: &StoreReply) {
+        let Some((sequence, target, _)) = self.hints.draining.get(&request).copied() else { return };
+        if target != from || !matches!(reply, StoreReply::Durable { .. }) {
+            return;
+        }
+        self.hints.draining.remove(&request);
+        let Some(hint) = self.hints.hints.get(&sequence) else { return };
+        let partition = hint.partition;
+        self.hint_done(turn, partition, sequence, target);
+        self.timers.set(turn.now.time, Timer::Hints);
+    }
+
+    fn hint_done(&mut self, turn: &mut Turn<'_>, partition: PartitionId, hint: Sequence, target: NodeId) {
+        self.append(turn, partition, Body::HintDone { hint, target }, Published::default(), After::HintDone);
+    }
+
+    /// Shows a reader what the hints of a key hold: a fallback stands in with its hints.
+    pub(super) fn look_hints(&mut self, turn: &mut Turn<'_>, partition: PartitionId, key: &Key, look: Look) {
+        let sequences = self.hints.by_key.get(key).cloned().unwrap_or_default();
+        let places: Vec<(Sequence, Place)> =
+            sequences.into_iter().filter_map(|s| self.hints.hints.get(&s).map(|hint| (s, hint.place))).collect();
+        if places.is_empty() {
+            return self.show(turn, partition, Some(key.clone()), Some(Filled::default()), look);
+        }
+        let job = self.number();
+        let merged = Some(Filled::default());
+        self.hints.jobs.insert(job, HintJob { partition, key: key.clone(), look, waiting: places.len(), merged });
+        for hint in places {
+            self.load_hint(turn, partition, hint, HintUse::Serve { job });
+        }
+    }
+
+    fn hint_shown(&mut self, turn: &mut Turn<'_>, id: u64, state: Option<Filled>) {
+        let Some(job) = self.hints.jobs.get_mut(&id) else { return };
+        job.waiting -= 1;
+        job.merged = job.merged.take().zip(state).map(|(merged, state)| merged.merge(&state));
+        if job.waiting == 0
+            && let Some(HintJob { partition, key, look, merged, .. }) = self.hints.jobs.remove(&id)
+        {
+            self.show(turn, partition, Some(key), merged, look);
+        }
+    }
+}

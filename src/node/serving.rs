@@ -1,0 +1,102 @@
+//! The replica's side: what it answers to coordinators.
+
+use super::Notice;
+use super::appends::{After, Apply};
+use super::loads::{Look, UpdateStep};
+use super::shard::{Shard, Turn};
+use crate::base::{Key, NodeId};
+use crate::causal::{DotSet, Filled};
+use crate::replication::{Known, Message, ReadReply, Refusal, StoreReply, Want};
+use crate::store::{Body, HintBody, Published};
+
+/// A state that another node sent.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) from: NodeId,
+    pub(super) request: u64,
+    pub(super) key: Key,
+    pub(super) state: Filled,
+    pub(super) dots: DotSet,
+}
+
+impl Shard {
+    pub(super) fn serve_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: NodeId,
+        request: u64,
+        key: &Key,
+        known: Option<Known>,
+        want: Want,
+    ) {
+        let partition = self.view.layout.partitioning.of(key);
+        let look = Look::Serve { to: from, request, known, want };
+        if !self.is_primary(partition) {
+            return self.look_hints(turn, partition, key, look);
+        }
+        if !self.replica(partition).counts() {
+            return turn.send(vec![from], Message::ReadAnswer { request, reply: ReadReply::Filling });
+        }
+        self.look(turn, partition, key, look);
+    }
+
+    pub(super) fn answer_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        to: NodeId,
+        request: u64,
+        known: Option<Known>,
+        want: Want,
+        state: Option<Filled>,
+    ) {
+        let reply = match state {
+            Some(state) => reply_to(known, want, state),
+            None => ReadReply::Failed,
+        };
+        turn.send(vec![to], Message::ReadAnswer { request, reply });
+    }
+
+    /// A state to merge, or to hold for primaries that cannot be reached.
+    pub(super) fn serve_replicate(&mut self, turn: &mut Turn<'_>, incoming: Incoming, hint_for: Vec<NodeId>) {
+        let Incoming { from, request, key, state, dots } = incoming;
+        let partition = self.view.layout.partitioning.of(&key);
+        let after = After::Replied { to: from, request };
+        if self.is_primary(partition) {
+            let apply = Apply { key: key.clone(), state, dots, after };
+            return self.update(turn, partition, &key, UpdateStep::Apply(apply));
+        }
+        if hint_for.is_empty() {
+            return self.reply_refused(turn, from, request, Refusal::NotMine);
+        }
+        if !self.hints.has_room(&self.timings) {
+            turn.notice(Notice::HintRefused);
+            return self.reply_refused(turn, from, request, Refusal::HintsFull);
+        }
+        let body = Body::Hint(HintBody { targets: hint_for, key, state, dots, minted: None });
+        self.append(turn, partition, body, Published::default(), after);
+    }
+
+    /// A peer reports on a state it was sent: a write's, or a hint's.
+    pub(super) fn replicated(&mut self, turn: &mut Turn<'_>, from: NodeId, request: u64, reply: StoreReply) {
+        if self.writes.contains_key(&request) {
+            self.write_replicated(turn, from, request, reply);
+        } else {
+            self.hint_answered(turn, from, request, &reply);
+        }
+    }
+}
+
+/// The shortest true answer (PROTOCOL R15).
+fn reply_to(known: Option<Known>, want: Want, state: Filled) -> ReadReply {
+    if let Some(known) = known.filter(|known| known.live_hash == state.live_hash()) {
+        return if known.context_hash == state.context.hash64() {
+            ReadReply::Same
+        } else {
+            ReadReply::SameVersions { context: state.context }
+        };
+    }
+    match want {
+        Want::Values => ReadReply::State(state),
+        Want::Outline => ReadReply::Outline(state.outline()),
+    }
+}

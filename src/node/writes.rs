@@ -1,0 +1,467 @@
+//! The coordinator of a write: from a client's wish to enough durable copies.
+//!
+//! ```text
+//! contexts of R replicas -> mint and append -> durable -> send -> W copies -> answer -> all, or hints
+//! (plain and conditional)    (one record)      (own ack)         (distinct nodes and disks)
+//! ```
+
+use super::Notice;
+use super::appends::After;
+use super::loads::UpdateStep;
+use super::shard::{Origin, Shard, Turn};
+use super::timers::Timer;
+use crate::base::limits::MAX_SIBLINGS;
+use crate::base::{Key, Mutation, NodeId, Time, WallTime, broken};
+use crate::causal::{Content, Dot, DotSet, Filled, Object};
+use crate::replication::{
+    Claim, Command, Condition, Copy, Failure, Message, NewContent, Operation, Options, Outcome, ReadReply, ReadTally,
+    Sloppiness, StoreReply, Want, WriteResult, WriteTally,
+};
+use crate::ring::PartitionId;
+use crate::store::{Body, HintBody, Published};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One write being coordinated. Lives on after its answer until every primary has it or a hint of it.
+#[derive(Debug)]
+pub(super) struct Write {
+    /// Taken when the client is answered.
+    pub(super) origin: Option<Origin>,
+    key: Key,
+    partition: PartitionId,
+    content: Option<NewContent>,
+    seen: Option<DotSet>,
+    condition: Condition,
+    options: Options,
+    deadline: Time,
+    /// Other replicas' contexts of the key (PROTOCOL R13).
+    contexts: ReadTally,
+    /// Replicas not asked for their context yet.
+    unasked: Vec<NodeId>,
+    gathering: Gathering,
+    tally: WriteTally,
+    minted: Option<Minted>,
+    /// Primaries without the write, and who stands in for them.
+    missing: BTreeMap<NodeId, StandIn>,
+    /// Fallbacks not asked yet, last first.
+    fallbacks: Vec<NodeId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    Contexts,
+    Done,
+}
+
+/// What was minted.
+#[derive(Debug, Clone)]
+struct Minted {
+    dot: Dot,
+    state: Filled,
+    result: WriteResult,
+    durable: Durability,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    OnItsWay,
+    Here,
+}
+
+/// Who holds a missing primary's share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StandIn {
+    Nobody,
+    Asked(NodeId),
+    Holds,
+}
+
+impl Shard {
+    pub(super) fn begin_write(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command, claim: Claim) {
+        let partition = self.view.layout.partitioning.of(&command.key);
+        let primaries = self.primaries(partition);
+        let Some(required) = command.options.w.of(primaries.len()) else {
+            return turn.fail(origin, Failure::QuorumTooLarge { replicas: primaries.len() });
+        };
+        let primary = self.is_primary(partition);
+        let complete = self.replica(partition).counts();
+        let reachable = self.reachable(partition, command.options.sloppiness);
+        if reachable < required {
+            return turn.fail(origin, Failure::TooFewReplicas { required, reachable });
+        }
+        if primary && (complete || claim == Claim::Any) {
+            return self.coordinate(turn, origin, command, required);
+        }
+        match origin {
+            Origin::Peer { .. } => turn.fail(origin, Failure::NotReady),
+            Origin::Client { .. } => self.forward(turn, origin, command),
+        }
+    }
+
+    /// How many nodes could hold a copy.
+    fn reachable(&self, partition: PartitionId, sloppiness: Sloppiness) -> usize {
+        let layout = &self.view.layout;
+        let fallbacks = if sloppiness == Sloppiness::Sloppy { layout.fallbacks(partition) } else { &[] };
+        layout.primaries(partition).iter().chain(fallbacks).filter(|node| self.view.is_up(**node)).count()
+    }
+
+    /// Coordinates here: as a primary, or as a fallback when no primary can be reached.
+    pub(super) fn coordinate(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command, required: usize) {
+        let Command { key, operation: Operation::Write { content, seen, condition }, options } = command else {
+            return;
+        };
+        let partition = self.view.layout.partitioning.of(&key);
+        let id = self.number();
+        let now = turn.now.time;
+        let deadline = now + Duration::from_millis(options.timeout_ms);
+        let others: Vec<NodeId> = self.primaries(partition).into_iter().filter(|node| *node != self.me.node).collect();
+        let mut fallbacks = self.askable(self.view.layout.fallbacks(partition), now);
+        fallbacks.reverse();
+        let mut unasked = self.askable(&others, now);
+        unasked.reverse();
+        let write = Write {
+            origin: Some(origin),
+            contexts: ReadTally::new(self.contexts_needed(partition)),
+            tally: WriteTally::new(required, options.sloppiness),
+            missing: others.into_iter().map(|node| (node, StandIn::Nobody)).collect(),
+            gathering: Gathering::Contexts,
+            minted: None,
+            key,
+            partition,
+            content,
+            seen,
+            condition,
+            options,
+            deadline,
+            unasked,
+            fallbacks,
+        };
+        self.timers.set(deadline, Timer::WriteDeadline(id));
+        let knows_enough = write.seen.is_some() && write.condition == Condition::Always;
+        let needed = write.contexts.required();
+        self.writes.insert(id, write);
+        if knows_enough || needed == 0 {
+            return self.contexts_gathered(turn, id);
+        }
+        self.timers.set(now + Duration::from_millis(options.timeout_ms / 2), Timer::WriteContexts(id));
+        self.ask_contexts(turn, id, needed);
+    }
+
+    /// How many other replicas' contexts make a quorum with one's own.
+    fn contexts_needed(&mut self, partition: PartitionId) -> usize {
+        let primaries = self.primaries(partition).len();
+        let own = usize::from(self.is_primary(partition) && self.replica(partition).counts());
+        (primaries / 2 + 1).saturating_sub(own)
+    }
+
+    fn ask_contexts(&mut self, turn: &mut Turn<'_>, id: u64, count: usize) {
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let rest = write.unasked.len().saturating_sub(count);
+        let asked = write.unasked.split_off(rest);
+        if asked.is_empty() {
+            return self.contexts_gathered(turn, id);
+        }
+        let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
+        let timeout_ms = write.options.timeout_ms;
+        let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
+        asked.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
+        turn.send(asked, message);
+        self.timers.set(turn.now.time + hedge, Timer::WriteContexts(id));
+    }
+
+    /// When to ask one more: the peer's usual answer, at least the floor, at most a tenth of the time-out.
+    pub(super) fn hedge_after(&self, peer: Option<NodeId>, timeout_ms: u64) -> Duration {
+        let longest = Duration::from_millis(timeout_ms / 10).max(self.timings.hedge_floor);
+        let usual = peer.and_then(|node| self.peers.hedge_delay(node)).unwrap_or(longest);
+        usual.clamp(self.timings.hedge_floor, longest)
+    }
+
+    /// A replica's context of the key arrived.
+    pub(super) fn context_answered(&mut self, turn: &mut Turn<'_>, from: NodeId, id: u64, reply: ReadReply) {
+        let Some(write) = self.writes.get_mut(&id).filter(|write| write.gathering == Gathering::Contexts) else {
+            return;
+        };
+        let counted = write.contexts.answer(from, reply);
+        if write.contexts.is_enough() {
+            return self.contexts_gathered(turn, id);
+        }
+        if !counted {
+            self.ask_contexts(turn, id, 1);
+        }
+    }
+
+    /// The asked take long: ask another; when none is left and half the time is gone, go on.
+    pub(super) fn contexts_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get(&id).filter(|write| write.gathering == Gathering::Contexts) else {
+            return;
+        };
+        let half = Duration::from_millis(write.options.timeout_ms / 2);
+        if turn.now.time + half >= write.deadline {
+            return self.contexts_gathered(turn, id);
+        }
+        if !write.unasked.is_empty() {
+            turn.notice(Notice::ReadHedged);
+            self.ask_contexts(turn, id, 1);
+        } else {
+            self.timers.set(write.deadline - half, Timer::WriteContexts(id));
+        }
+    }
+
+    /// With too few replicas in reach a plain write goes on with what it sees; a condition needs a quorum.
+    fn contexts_gathered(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get_mut(&id).filter(|write| write.gathering == Gathering::Contexts) else {
+            return;
+        };
+        write.gathering = Gathering::Done;
+        let (required, answers) = (write.contexts.required(), write.contexts.answers());
+        if write.condition != Condition::Always && answers < required {
+            return self.write_failed(turn, id, Failure::TooFewReplicas { required, reachable: answers });
+        }
+        let (partition, key) = (write.partition, write.key.clone());
+        if self.is_primary(partition) {
+            self.update(turn, partition, &key, UpdateStep::Coordinate { write: id });
+        } else {
+            let known = self.hints.context_of(&key);
+            let object = Object { versions: Vec::new(), leftover: known };
+            self.mint(turn, id, object, Published::default());
+        }
+    }
+
+    /// Reads, supersedes, mints, appends: one step on the pending state.
+    pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
+        let Some(write) = self.writes.get(&id) else { return };
+        let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
+        let own = match (primary, self.replicas.get(&partition)) {
+            (true, Some(replica)) => replica.fill_pending(object),
+            _ => Filled { versions: Vec::new(), context: object.leftover },
+        };
+        let visible = own.clone().merge(write.contexts.merged());
+        if !holds(&write.condition, &visible) {
+            return self.precondition_failed(turn, id, visible.live_hash());
+        }
+        let seen = write.seen.clone().unwrap_or_else(|| visible.context.clone());
+        let surviving = own.versions.iter().filter(|version| !seen.contains(version.dot)).count();
+        if write.content.is_some() && surviving >= MAX_SIBLINGS {
+            return self.write_failed(turn, id, Failure::TooManySiblings { limit: MAX_SIBLINGS });
+        }
+        self.void_burnt(turn, partition);
+        let written_at = self.hybrid_now(turn.now, own.versions.iter().map(|version| version.content.written_at));
+        let actor = self.me.actor;
+        let dot = self.replica(partition).mint(actor);
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let expires_at = write
+            .content
+            .as_ref()
+            .and_then(|content| content.ttl_ms)
+            .map(|ttl| WallTime(turn.now.wall.0.saturating_add(ttl)));
+        let content = write.content.take().map(|new| content_of(new, written_at, expires_at));
+        let live = if content.is_some() { DotSet::from(dot) } else { DotSet::EMPTY };
+        let state = own.update(&seen, dot, content);
+        let mut context = if broken(Mutation::PutTokenFull) { state.context.clone() } else { seen };
+        context.insert(dot);
+        let result = WriteResult {
+            created: visible.versions.is_empty(),
+            replicas: write.missing.len() + usize::from(primary),
+            context,
+            live,
+            acks: 0,
+            hinted: 0,
+            written_at,
+            expires_at,
+        };
+        if state.versions.len() > 1 {
+            turn.notice(Notice::SiblingsMade);
+        }
+        write.minted = Some(Minted { dot, state: state.clone(), result, durable: Durability::OnItsWay });
+        self.append_minted(turn, id, state, dot, slot);
+    }
+
+    fn append_minted(&mut self, turn: &mut Turn<'_>, id: u64, state: Filled, dot: Dot, slot: Published) {
+        let Some(write) = self.writes.get(&id) else { return };
+        let (partition, key) = (write.partition, write.key.clone());
+        if self.is_primary(partition) {
+            let body = self.replica(partition).object_body(&key, state, dot.into(), Some(dot.counter));
+            return self.append(turn, partition, body, slot, After::Coordinated { write: id });
+        }
+        turn.notice(Notice::FallbackCoordinated);
+        let targets: Vec<NodeId> = write.missing.keys().copied().collect();
+        let each: Vec<Vec<NodeId>> = if broken(Mutation::HintRecordEach) {
+            targets.iter().map(|target| vec![*target]).collect()
+        } else {
+            vec![targets]
+        };
+        for (nth, targets) in each.into_iter().enumerate() {
+            let (key, state, dots) = (key.clone(), state.clone(), DotSet::from(dot));
+            let body = Body::Hint(HintBody { targets, key, state, dots, minted: Some(dot.counter) });
+            let after = if nth == 0 { After::Coordinated { write: id } } else { After::Nothing };
+            self.append(turn, partition, body, Published::default(), after);
+        }
+    }
+
+    fn precondition_failed(&mut self, turn: &mut Turn<'_>, id: u64, live_hash: u64) {
+        if let Some(Write { origin: Some(origin), .. }) = self.writes.remove(&id) {
+            turn.answer(origin, Outcome::PreconditionFailed { live_hash });
+        }
+    }
+
+    /// The coordinator's own record is durable: it counts, and may leave the node (invariant 1).
+    pub(super) fn coordinated(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let refilled: Vec<_> = self.refilled.iter().map(|(node, actor)| (*node, *actor)).collect();
+        let (me, actor) = (self.me.node, self.me.actor);
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let primary = self.view.layout.is_primary(write.partition, me);
+        write.tally.acknowledge(me, actor, if primary { Copy::Primary } else { Copy::Hint }, &refilled);
+        if let Some(minted) = &mut write.minted {
+            minted.durable = Durability::Here;
+        }
+        if !broken(Mutation::SendBeforeDurable) {
+            self.fan_out(turn, id);
+        }
+        self.settle_write(turn, id);
+    }
+
+    /// Sends the state to the other primaries, and asks fallbacks to stand in for those that are down.
+    pub(super) fn fan_out(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get(&id) else { return };
+        let Some(minted) = &write.minted else { return };
+        let view = &self.view;
+        let (up, down): (Vec<NodeId>, Vec<NodeId>) = write.missing.keys().copied().partition(|node| view.is_up(*node));
+        let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
+        let message = Message::Replicate { request: id, key, state, dots, hint_for: Vec::new() };
+        up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
+        if self.view.layout.is_primary(write.partition, self.me.node) {
+            turn.send(up, message);
+            for node in down {
+                self.stand_in_for(turn, id, node);
+            }
+        } else {
+            self.spread_hints(turn, id);
+        }
+        self.timers.set(turn.now.time + self.timings.hint_delay, Timer::WriteHint(id));
+    }
+
+    /// A fallback that coordinates holds hints for all primaries itself; others are asked until W nodes do.
+    fn spread_hints(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let Some(minted) = &write.minted else { return };
+        let wanted = write.tally.required().saturating_sub(write.tally.acks().max(1));
+        let rest = write.fallbacks.len().saturating_sub(wanted);
+        let to = write.fallbacks.split_off(rest);
+        let hint_for: Vec<NodeId> = write.missing.keys().copied().collect();
+        let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
+        turn.send(to, Message::Replicate { request: id, key, state, dots, hint_for });
+    }
+
+    /// Asks the next fallback to hold a hint for a primary that does not have the write.
+    pub(super) fn stand_in_for(&mut self, turn: &mut Turn<'_>, id: u64, primary: NodeId) {
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let Some(minted) = write.minted.as_ref().filter(|minted| minted.durable == Durability::Here) else { return };
+        if write.options.sloppiness == Sloppiness::Strict || write.missing.get(&primary) == Some(&StandIn::Holds) {
+            return;
+        }
+        let Some(slot) = write.missing.get_mut(&primary) else { return };
+        let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
+        if let Some(fallback) = write.fallbacks.pop() {
+            *slot = StandIn::Asked(fallback);
+            let message = Message::Replicate { request: id, key, state, dots, hint_for: vec![primary] };
+            return turn.send(vec![fallback], message);
+        }
+        // No other node is left: the coordinator keeps the hint. Its copy counts already, and once.
+        *slot = StandIn::Holds;
+        let partition = write.partition;
+        if self.hints.has_room(&self.timings) {
+            let body = Body::Hint(HintBody { targets: vec![primary], key, state, dots, minted: None });
+            self.append(turn, partition, body, Published::default(), After::Nothing);
+        }
+    }
+
+    /// Primaries had time to acknowledge: stand-ins for those that have not.
+    pub(super) fn hint_unacknowledged(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get(&id) else { return };
+        if write.options.sloppiness == Sloppiness::Strict {
+            return;
+        }
+        let late: Vec<NodeId> =
+            write.missing.iter().filter(|(_, stand_in)| **stand_in != StandIn::Holds).map(|(node, _)| *node).collect();
+        if self.view.layout.is_primary(write.partition, self.me.node) {
+            for primary in late {
+                self.stand_in_for(turn, id, primary);
+            }
+        } else if !write.tally.is_enough() {
+            self.spread_hints(turn, id);
+        }
+        self.settle_write(turn, id);
+        self.timers.set(turn.now.time + self.timings.hint_delay, Timer::WriteHint(id));
+    }
+
+    /// A replica or a stand-in reports on a write.
+    pub(super) fn write_replicated(&mut self, turn: &mut Turn<'_>, from: NodeId, id: u64, reply: StoreReply) {
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let primary = self.view.layout.is_primary(write.partition, from);
+        match reply {
+            StoreReply::Durable { actor, refilled } => {
+                let copy = if primary { Copy::Primary } else { Copy::Hint };
+                write.tally.acknowledge(from, actor, copy, &refilled);
+                if primary {
+                    write.missing.remove(&from);
+                }
+                for stand_in in write.missing.values_mut().filter(|stand_in| **stand_in == StandIn::Asked(from)) {
+                    *stand_in = StandIn::Holds;
+                }
+            }
+            StoreReply::Refused(_) if primary => self.stand_in_for(turn, id, from),
+            StoreReply::Refused(_) => {
+                turn.notice(Notice::HintRefused);
+                let asked =
+                    |(node, stand_in): (&NodeId, &StandIn)| (*stand_in == StandIn::Asked(from)).then_some(*node);
+                let without: Vec<NodeId> = write.missing.iter().filter_map(asked).collect();
+                for node in without {
+                    self.stand_in_for(turn, id, node);
+                }
+            }
+        }
+        self.settle_write(turn, id);
+    }
+
+    /// Answers when W copies are durable; forgets the write when nothing more can come of it.
+    fn settle_write(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.get_mut(&id) else { return };
+        let Some(minted) = write.minted.as_ref().filter(|minted| minted.durable == Durability::Here) else { return };
+        if write.tally.is_enough()
+            && let Some(origin) = write.origin.take()
+        {
+            let (acks, hinted) = (write.tally.acks(), write.tally.hinted());
+            turn.answer(origin, Outcome::Written(WriteResult { acks, hinted, ..minted.result.clone() }));
+        }
+        let cared_for = write.missing.values().all(|stand_in| *stand_in == StandIn::Holds);
+        let fallback = !self.view.layout.is_primary(write.partition, self.me.node);
+        if write.origin.is_none() && (cared_for || fallback) {
+            self.writes.remove(&id);
+        }
+    }
+
+    /// The client's time is up. Whatever was minted may survive: the outcome is unknown.
+    pub(super) fn write_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(write) = self.writes.remove(&id) else { return };
+        let Some(origin) = write.origin else { return };
+        let (required, acks) = (write.tally.required(), write.tally.acks());
+        if write.minted.is_none() || broken(Mutation::TimeoutAsNotWritten) {
+            return turn.fail(origin, Failure::TooFewReplicas { required, reachable: write.contexts.answers() });
+        }
+        turn.fail(origin, Failure::OutcomeUnknown { required, acks });
+    }
+}
+
+fn holds(condition: &Condition, visible: &Filled) -> bool {
+    match condition {
+        Condition::Always => true,
+        Condition::Exists => !visible.versions.is_empty(),
+        Condition::Absent => visible.versions.is_empty(),
+        Condition::LiveHashIn(hashes) => !visible.versions.is_empty() && hashes.contains(&visible.live_hash()),
+    }
+}
+
+fn content_of(new: NewContent, written_at: crate::base::HybridTime, expires_at: Option<WallTime>) -> Content {
+    let NewContent { value, content_type, metadata, ttl_ms: _ } = new;
+    Content { value, content_type, metadata, written_at, expires_at }
+}

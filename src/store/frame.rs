@@ -1,0 +1,216 @@
+//! A record as bytes in a segment: a checked header and a MessagePack payload.
+
+use super::{Body, Place, Record, Sequence};
+use crate::base::{Mutation, broken};
+use serde::Deserialize;
+
+/// Bytes before a frame's payload.
+pub(super) const FRAME_HEADER_BYTES: usize = 28;
+
+/// Frames begin at multiples of this, so that a search behind a bad frame looks at one place in eight.
+pub(super) const FRAME_ALIGNMENT: usize = 8;
+
+/// Longest frame. 64 siblings of 1 MiB fit four times over (replication never refuses siblings), and a
+/// mad length cannot make recovery allocate more than this.
+pub(super) const MAX_FRAME_BYTES: usize = 256 << 20;
+
+/// Deepest nesting a payload may have; the deepest record has nine levels.
+const MAX_DEPTH: usize = 32;
+
+/// The one frame format there is.
+const FORMAT: u8 = 1;
+
+/// Where a frame lies: part of its checksum, so that a frame is valid in one place only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub(super) segment: u32,
+    pub(super) generation: u64,
+    pub(super) offset: u32,
+}
+
+/// What a frame says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHeader {
+    pub(super) payload_bytes: u32,
+    pub(super) checksum: u32,
+    pub(super) format: u8,
+    pub(super) kind: u8,
+    pub(super) sequence: Sequence,
+    /// Every record up to this sequence was durable before this frame was written.
+    pub(super) durable_before: Sequence,
+}
+
+/// A record ready to be framed.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) sequence: Sequence,
+    pub(super) kind: u8,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Why some bytes are not a frame of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrameError {
+    /// Not a frame, or damaged.
+    Damaged,
+    /// A frame with a valid checksum and a format of a later version.
+    UnknownFormat(u8),
+}
+
+impl FrameHeader {
+    /// Reads a header that may be one: the cheap checks that keep a search from hashing garbage.
+    pub(super) fn parse(bytes: &[u8]) -> Option<FrameHeader> {
+        let header = FrameHeader {
+            payload_bytes: u32_at(bytes, 0)?,
+            checksum: u32_at(bytes, 4)?,
+            format: *bytes.get(8)?,
+            kind: *bytes.get(9)?,
+            sequence: Sequence(u64_at(bytes, 12)?),
+            durable_before: Sequence(u64_at(bytes, 20)?),
+        };
+        let plausible = header.payload_bytes > 0
+            && header.frame_bytes() <= MAX_FRAME_BYTES
+            && header.durable_before < header.sequence
+            && header.format > 0;
+        plausible.then_some(header)
+    }
+
+    /// Bytes of the whole frame, padding included.
+    pub(super) fn frame_bytes(&self) -> usize {
+        frame_bytes(self.payload_bytes as usize)
+    }
+}
+
+impl Entry {
+    /// Encodes a record.
+    pub(super) fn of(sequence: Sequence, record: &Record) -> Entry {
+        let payload = rmp_serde::to_vec(record).expect("records hold nothing MessagePack cannot say");
+        Entry { sequence, kind: kind_of(&record.body), payload }
+    }
+
+    /// Bytes this entry takes in a segment.
+    pub(super) fn frame_bytes(&self) -> usize {
+        frame_bytes(self.payload.len())
+    }
+
+    /// Appends the frame to `out`; returns its place.
+    pub(super) fn put(&self, out: &mut Vec<u8>, seat: Seat, durable_before: Sequence) -> Place {
+        let (start, length) = (out.len(), self.frame_bytes());
+        let mut frame = Vec::with_capacity(length);
+        frame.extend((self.payload.len() as u32).to_le_bytes());
+        frame.extend([0; 4]);
+        frame.extend([FORMAT, self.kind, 0, 0]);
+        frame.extend(self.sequence.0.to_le_bytes());
+        frame.extend(durable_before.0.to_le_bytes());
+        frame.extend(&self.payload);
+        frame.resize(length, 0);
+        let checksum = checksum(seat, &frame).to_le_bytes();
+        frame.iter_mut().skip(4).zip(checksum).for_each(|(to, from)| *to = from);
+        out.append(&mut frame);
+        Place { segment: seat.segment, offset: seat.offset, length: (out.len() - start) as u32 }
+    }
+}
+
+/// Checks the frame that fills `bytes` and lies at `seat`; returns its header and payload.
+pub(super) fn verify(seat: Seat, bytes: &[u8]) -> Result<(FrameHeader, &[u8]), FrameError> {
+    let header = FrameHeader::parse(bytes).ok_or(FrameError::Damaged)?;
+    if header.frame_bytes() != bytes.len() || checksum(seat, bytes) != header.checksum {
+        return Err(FrameError::Damaged);
+    }
+    if header.format != FORMAT {
+        return Err(FrameError::UnknownFormat(header.format));
+    }
+    let end = FRAME_HEADER_BYTES + header.payload_bytes as usize;
+    let payload = bytes.get(FRAME_HEADER_BYTES..end).ok_or(FrameError::Damaged)?;
+    Ok((header, payload))
+}
+
+/// Reads a record from a verified payload.
+pub(super) fn decode(payload: &[u8]) -> Option<Record> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(payload);
+    decoder.set_max_depth(MAX_DEPTH);
+    Record::deserialize(&mut decoder).ok()
+}
+
+/// crc32c over the seat and the frame, its own four bytes left out.
+fn checksum(seat: Seat, frame: &[u8]) -> u32 {
+    let mut sum = 0;
+    if !broken(Mutation::ChecksumWithoutOffset) {
+        sum = crc32c::crc32c_append(sum, &seat.segment.to_le_bytes());
+        sum = crc32c::crc32c_append(sum, &seat.generation.to_le_bytes());
+        sum = crc32c::crc32c_append(sum, &seat.offset.to_le_bytes());
+    }
+    sum = crc32c::crc32c_append(sum, frame.get(..4).unwrap_or_default());
+    crc32c::crc32c_append(sum, frame.get(8..).unwrap_or_default())
+}
+
+fn frame_bytes(payload: usize) -> usize {
+    (FRAME_HEADER_BYTES + payload).next_multiple_of(FRAME_ALIGNMENT)
+}
+
+fn kind_of(body: &Body) -> u8 {
+    match body {
+        Body::Object { .. } => 1,
+        Body::Join { .. } => 2,
+        Body::Void { .. } => 3,
+        Body::Hint(_) => 4,
+        Body::HintDone { .. } => 5,
+        Body::Complete => 6,
+        Body::Reset { .. } => 7,
+    }
+}
+
+/// The little-endian number at `at`, if the bytes reach so far.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// The little-endian number at `at`, if the bytes reach so far.
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::DotSet;
+    use crate::ring::PartitionId;
+
+    const SEAT: Seat = Seat { segment: 3, generation: 9, offset: 64 };
+
+    fn framed() -> (Record, Vec<u8>) {
+        let dots: DotSet =
+            (1..9).map(|counter| crate::causal::Dot { actor: crate::causal::Actor(7), counter }).collect();
+        let record = Record { partition: PartitionId(5), body: Body::Join { dots } };
+        let mut bytes = Vec::new();
+        Entry::of(Sequence(4), &record).put(&mut bytes, SEAT, Sequence(2));
+        (record, bytes)
+    }
+
+    #[test]
+    fn a_frame_gives_its_record_back() {
+        let (record, bytes) = framed();
+        let (header, payload) = verify(SEAT, &bytes).unwrap();
+        assert_eq!((header.sequence, header.durable_before), (Sequence(4), Sequence(2)));
+        assert_eq!(decode(payload), Some(record));
+        assert_eq!(bytes.len() % FRAME_ALIGNMENT, 0);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let (_, bytes) = framed();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(verify(SEAT, &flipped), Err(FrameError::Damaged), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_valid_at_its_own_seat_only() {
+        let (_, bytes) = framed();
+        for seat in [Seat { segment: 4, ..SEAT }, Seat { generation: 8, ..SEAT }, Seat { offset: 72, ..SEAT }] {
+            assert_eq!(verify(seat, &bytes), Err(FrameError::Damaged));
+        }
+    }
+}
