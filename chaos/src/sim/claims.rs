@@ -51,7 +51,9 @@ pub enum Learned {
 }
 
 fn has(context: &DotSet, dot: Dot) -> bool {
-    context.of(dot.actor).is_some_and(|counters| counters.ranges().any(|(low, high)| (low..=high).contains(&dot.counter)))
+    context
+        .of(dot.actor)
+        .is_some_and(|counters| counters.ranges().any(|(low, high)| (low..=high).contains(&dot.counter)))
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ impl World {
             }
             Fault::Pause => self.stand_still(node),
             Fault::Wipe => self.wipe(node),
+            Fault::SyncError => self.fail_sync(node),
+            Fault::Rot => self.rot(node),
             Fault::Partition => self.partition(),
             Fault::Clog => {
                 self.network.clog(self.now, self.swarm.nodes);
@@ -84,21 +86,25 @@ impl World {
         true
     }
 
-    /// A machine stops and comes back later.
+    /// A process stops, with its machine or alone, and comes back later.
     pub(super) fn power_off(&mut self, node: usize) {
         if self.stations[node].running.is_none() {
             return;
         }
         self.kill(node);
         self.stations[node].machine.set_faults(DiskFaults::default());
-        self.stations[node].machine.crash(&mut self.random);
+        if self.random.chance(0.5) {
+            self.stations[node].machine.crash(&mut self.random);
+        } else {
+            self.stations[node].machine.end_process();
+        }
         let delay = if self.phase == Phase::Calm { Duration::ZERO } else { self.long_tailed(10, 20_000) };
         self.after(delay, Happening::Restart { node });
     }
 
     fn break_disk(&mut self, node: usize, faults: DiskFaults, longest_ms: u64) -> bool {
         self.stations[node].machine.set_faults(faults);
-        if faults.calls_left.is_none() {
+        if faults.calls_left.is_none() && faults.failing_sync.is_none() {
             let length = self.long_tailed(10, longest_ms);
             self.after(length, Happening::RepairDisk { node });
         }
@@ -114,20 +120,55 @@ impl World {
         runs
     }
 
-    /// A disk is lost, if the others can make it good: three replicas, all running, all complete.
+    /// May another disk be lost? Only if the others can make it good: three replicas, every node running
+    /// and complete, no fault pending that costs a disk.
+    fn may_lose(&mut self) -> bool {
+        let mut stations = self.stations.iter_mut();
+        let whole = stations.all(|s| !s.at_risk && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
+        whole && self.swarm.replicas >= 3 && self.losses < MOST_LOSSES
+    }
+
+    fn lose(&mut self) {
+        self.losses += 1;
+        self.workload.oracle.lose_disk(self.now);
+    }
+
     fn wipe(&mut self, node: usize) -> bool {
-        let whole = self.stations.iter().all(|s| s.running.as_ref().is_some_and(|r| r.process.is_complete()));
-        if !whole || self.swarm.replicas < 3 || self.losses >= MOST_LOSSES {
+        if !self.may_lose() {
             return false;
         }
-        self.losses += 1;
+        self.lose();
         self.kill(node);
         self.stations[node].machine.wipe();
         self.stations[node].disk_lost = true;
-        self.workload.oracle.lose_disk(self.now);
         let delay = self.long_tailed(10, 10_000);
         self.after(delay, Happening::Restart { node });
         true
+    }
+
+    /// A sync will fail: the node must take its disk for damaged, so it counts as lost from now on.
+    fn fail_sync(&mut self, node: usize) -> bool {
+        if !self.may_lose() {
+            return false;
+        }
+        self.lose();
+        self.stations[node].at_risk = true;
+        let failing_sync = Some(self.random.below(4));
+        self.break_disk(node, DiskFaults { failing_sync, ..DiskFaults::default() }, 10)
+    }
+
+    /// The machine stops, some bits flip, it comes back.
+    fn rot(&mut self, node: usize) -> bool {
+        if !self.may_lose() {
+            return false;
+        }
+        self.lose();
+        self.kill(node);
+        self.stations[node].machine.end_process();
+        let rotten = self.stations[node].machine.rot(&mut self.random);
+        let delay = self.long_tailed(10, 10_000);
+        self.after(delay, Happening::Restart { node });
+        rotten
     }
 
     fn partition(&mut self) -> bool {
@@ -169,6 +210,7 @@ impl World {
         for node in 0..self.swarm.nodes {
             let station = &mut self.stations[node];
             station.machine.set_faults(DiskFaults::default());
+            station.at_risk = false;
             station.paused_until = Time(0);
             station.slow_until = Time(0);
             station.wrong.clear();

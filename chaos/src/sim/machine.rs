@@ -17,8 +17,12 @@ pub trait Machine {
     fn boot(&mut self, boot: &Boot) -> Option<Box<dyn Process>>;
     /// The power is cut: what was not synced is kept, dropped or torn.
     fn crash(&mut self, random: &mut Random);
+    /// The process ends, the power stays: what was written is still there.
+    fn end_process(&mut self);
     /// The disk is replaced by an empty one.
     fn wipe(&mut self);
+    /// Some bytes of a stopped machine's disk rot; false if there are none.
+    fn rot(&mut self, random: &mut Random) -> bool;
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
 }
@@ -56,12 +60,14 @@ pub enum Newborn {
 /// What is wrong with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DiskFaults {
-    /// No space for puts.
+    /// No space for another file.
     pub full: bool,
     /// Share of reads that fail.
     pub read_errors: f64,
     /// After so many more calls that change something, every one fails.
     pub calls_left: Option<u64>,
+    /// The sync after so many others fails.
+    pub failing_sync: Option<u64>,
 }
 
 /// A node's process with its log.
@@ -75,11 +81,11 @@ pub trait Process {
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
     /// Hints it holds.
-    fn hints(&self) -> usize;
+    fn hints(&mut self) -> usize;
     /// What it says of a partition; none if it has none.
     fn holding(&self, partition: PartitionId) -> Option<Holding>;
     /// Is it complete in every partition it owns?
-    fn is_complete(&self) -> bool;
+    fn is_complete(&mut self) -> bool;
 }
 
 /// How a batch ended.

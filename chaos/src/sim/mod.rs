@@ -17,6 +17,7 @@ mod claims;
 mod cluster;
 pub mod disk;
 mod disturb;
+mod dunlin;
 mod machine;
 mod network;
 pub mod oracle;
@@ -35,6 +36,8 @@ mod write_set;
 #[cfg(test)]
 mod toy;
 
+pub use disk::SimDisk;
+pub use dunlin::DunlinMachine;
 pub use machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
 pub use report::Report;
 pub use run::run;

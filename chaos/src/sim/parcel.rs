@@ -32,7 +32,9 @@ impl Parcel {
     pub fn unpack(&self) -> Result<Message, String> {
         match self {
             Parcel::Direct(message) => Ok(Message::clone(message)),
-            Parcel::Encoded(bytes) => rmp_serde::from_slice(bytes).map_err(|error| format!("cannot be decoded: {error}")),
+            Parcel::Encoded(bytes) => {
+                rmp_serde::from_slice(bytes).map_err(|error| format!("cannot be decoded: {error}"))
+            }
         }
     }
 }

@@ -58,8 +58,9 @@ pub(super) fn run_swarm(seed: u64, swarm: Swarm, mut random: Random, build: Buil
 impl World {
     /// Faults and load, until all clients are done.
     fn storm(&mut self) {
+        (0..self.swarm.nodes).for_each(|node| self.restart(node));
         for node in 0..self.swarm.nodes {
-            self.restart(node);
+            self.detect(node);
             self.watch(node);
         }
         (0..self.swarm.clients).for_each(|client| self.go_on(client));
@@ -95,10 +96,11 @@ impl World {
         self.read_everything();
     }
 
-    fn judge_convergence(&self) -> Vec<Broken> {
-        let partitions: Vec<Vec<Holding>> = (0..self.swarm.partitions).map(|number| self.holdings(PartitionId(number))).collect();
+    fn judge_convergence(&mut self) -> Vec<Broken> {
+        let partitions: Vec<Vec<Holding>> =
+            (0..self.swarm.partitions).map(|number| self.holdings(PartitionId(number))).collect();
         let hints: Vec<usize> =
-            self.stations.iter().map(|s| s.running.as_ref().map_or(0, |running| running.process.hints())).collect();
+            self.stations.iter_mut().map(|s| s.running.as_mut().map_or(0, |running| running.process.hints())).collect();
         let mut broken = check_converged(&partitions, &hints);
         for (node, station) in self.stations.iter().enumerate().filter(|(_, station)| station.running.is_none()) {
             let what = format!("node {node} does not run; it was booted {} times", station.boot);

@@ -31,6 +31,8 @@ pub struct Station {
     pub told: Vec<bool>,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
+    /// A fault that costs the disk is set and has not struck yet.
+    pub at_risk: bool,
 }
 
 /// A process and what its driver holds for it.
@@ -72,6 +74,7 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![true; nodes],
             disk_lost: false,
+            at_risk: false,
         }
     }
 
@@ -100,9 +103,10 @@ impl Running {
         let records: Vec<Record> = batch.iter().map(|(_, _, record)| record.clone()).collect();
         match self.process.append(&records) {
             Appending::Durable(places) => {
-                let answered = batch.into_iter().zip(places).map(|((shard, id, _), (place, sequence))| {
-                    (shard, id, StoreAnswer::Appended { place, sequence })
-                });
+                let answered = batch
+                    .into_iter()
+                    .zip(places)
+                    .map(|((shard, id, _), (place, sequence))| (shard, id, StoreAnswer::Appended { place, sequence }));
                 Flushing::Answered(answered.collect())
             }
             Appending::Full => Flushing::Answered(self.void(batch)),

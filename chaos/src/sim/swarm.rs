@@ -15,6 +15,10 @@ pub enum Fault {
     Pause,
     /// A disk is lost; the node comes back with an empty one.
     Wipe,
+    /// One sync fails: nobody knows what is on the disk.
+    SyncError,
+    /// Bits of a stopped machine's disk flip.
+    Rot,
     /// Links are cut: one node, halves, random, a bridge, one way.
     Partition,
     /// One link delays everything for a while.
@@ -35,11 +39,13 @@ pub enum Fault {
 
 impl Fault {
     /// Every class.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 14] = [
         Fault::Crash,
         Fault::PowerCut,
         Fault::Pause,
         Fault::Wipe,
+        Fault::SyncError,
+        Fault::Rot,
         Fault::Partition,
         Fault::Clog,
         Fault::Mute,

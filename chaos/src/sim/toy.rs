@@ -9,7 +9,8 @@ use dunlin::base::{HybridTime, Key, NodeId, Now, Random, Time};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, Object, entry_hash};
 use dunlin::node::{Effect, Input, StoreAnswer, View};
 use dunlin::replication::{
-    Claim, Command, Condition, Failure, Message, Operation, Outcome, ReadReply, ReadResult, StoreReply, Want, WriteResult,
+    Claim, Command, Condition, Failure, Message, Operation, Outcome, ReadReply, ReadResult, StoreReply, Want,
+    WriteResult,
 };
 use dunlin::ring::PartitionId;
 use dunlin::store::{Body, Place, Record, Sequence};
@@ -106,7 +107,7 @@ impl Machine for ToyMachine {
             jobs: BTreeMap::new(),
             appends: BTreeMap::new(),
             next: 1,
-            push_at: Time(0),
+            push_at: if self.flaw == Flaw::NeverPushes { Time::NEVER } else { Time(0) },
             flaw: self.flaw,
         };
         for record in self.log.borrow().iter() {
@@ -118,6 +119,10 @@ impl Machine for ToyMachine {
         Some(Box::new(toy))
     }
     fn crash(&mut self, _: &mut Random) {}
+    fn end_process(&mut self) {}
+    fn rot(&mut self, _: &mut Random) -> bool {
+        false
+    }
     fn wipe(&mut self) {
         self.log.borrow_mut().clear();
     }
@@ -139,7 +144,7 @@ impl Process for Toy {
             Input::Store { .. } | Input::Tick => {}
         }
         self.expire(now.time, effects);
-        if now.time >= self.push_at && self.flaw != Flaw::NeverPushes {
+        if now.time >= self.push_at {
             self.push_at = now.time + PUSH;
             let keys: Vec<Key> = self.durable.keys().cloned().collect();
             keys.into_iter().for_each(|key| self.replicate(0, &key, effects));
@@ -166,11 +171,12 @@ impl Process for Toy {
     fn read(&mut self, place: Place) -> Option<Record> {
         self.log.borrow().get(place.offset as usize).cloned()
     }
-    fn hints(&self) -> usize {
+    fn hints(&mut self) -> usize {
         0
     }
     fn holding(&self, partition: PartitionId) -> Option<Holding> {
-        let mine: Vec<(&Key, &Filled)> = self.durable.iter().filter(|(key, _)| self.partition(key) == partition).collect();
+        let mine: Vec<(&Key, &Filled)> =
+            self.durable.iter().filter(|(key, _)| self.partition(key) == partition).collect();
         let mut clock = DotSet::default();
         mine.iter().for_each(|(_, state)| clock.union(&state.context));
         Some(Holding {
@@ -182,7 +188,7 @@ impl Process for Toy {
             keys: mine.len(),
         })
     }
-    fn is_complete(&self) -> bool {
+    fn is_complete(&mut self) -> bool {
         true
     }
 }
@@ -218,13 +224,18 @@ impl Toy {
         job.from.insert(self.view.me);
         let (key, to) = (job.command.key.clone(), self.others(&job.command.key));
         self.jobs.insert(number, job);
-        effects.push(Effect::Send { to, message: Message::Read { request: number, key, known: None, want: Want::Values } });
+        effects.push(Effect::Send {
+            to,
+            message: Message::Read { request: number, key, known: None, want: Want::Values },
+        });
         self.gathered(number, effects);
     }
 
     fn message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
-            Message::Forward { request, command, .. } => self.command(now, Origin::Peer(from, request), command, effects),
+            Message::Forward { request, command, .. } => {
+                self.command(now, Origin::Peer(from, request), command, effects)
+            }
             Message::Forwarded { request, outcome } => {
                 if let Some(job) = self.jobs.remove(&request) {
                     finish(job.origin, outcome, effects);
@@ -353,7 +364,8 @@ impl Toy {
         let (Then::Own(_, key) | Then::Replica(_, _, key)) = &then;
         let state = self.pending.get(key).cloned().unwrap_or_default();
         // Later records of the key are on their way: what is shown must not run ahead of them.
-        let later = self.appends.values().any(|then| matches!(then, Then::Own(_, k) | Then::Replica(_, _, k) if k == key));
+        let later =
+            self.appends.values().any(|then| matches!(then, Then::Own(_, k) | Then::Replica(_, _, k) if k == key));
         if !later {
             self.durable.insert(key.clone(), state);
         } else if let Some(record) = self.log.borrow().iter().rev().find_map(|record| match &record.body {
@@ -380,7 +392,8 @@ impl Toy {
 
     fn replicate(&mut self, request: u64, key: &Key, effects: &mut Vec<Effect>) {
         let Some(state) = self.durable.get(key).cloned() else { return };
-        let message = Message::Replicate { request, key: key.clone(), state, dots: DotSet::EMPTY, hint_for: Vec::new() };
+        let message =
+            Message::Replicate { request, key: key.clone(), state, dots: DotSet::EMPTY, hint_for: Vec::new() };
         effects.push(Effect::Send { to: self.others(key), message });
     }
 
@@ -440,7 +453,9 @@ mod tests {
     fn toy_run(seed: u64, flaw: Flaw) -> Report {
         let mut random = Random::from_seed(seed);
         let mut swarm = Swarm::draw(&mut random);
-        swarm.faults.remove(&Fault::Wipe);
+        for lost in [Fault::Wipe, Fault::Rot, Fault::SyncError] {
+            swarm.faults.remove(&lost);
+        }
         run_swarm(seed, swarm, random, &|_, _| Box::new(ToyMachine::new(flaw)), Voice::Quiet)
     }
 

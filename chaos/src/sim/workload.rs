@@ -95,7 +95,8 @@ impl Workload {
 
     /// A read of everything there is of a key, for the end of a run.
     pub fn last_read(&mut self, key: usize, request: u64, now: Time) -> Command {
-        let options = Options { r: Quorum::All, sloppiness: Sloppiness::Strict, timeout_ms: 5_000, ..Options::default() };
+        let options =
+            Options { r: Quorum::All, sloppiness: Sloppiness::Strict, timeout_ms: 5_000, ..Options::default() };
         let asked = self.asked(usize::MAX, key, &options, now);
         self.open.insert(request, asked);
         Command { key: self.keys[key].clone(), operation: Operation::Get, options }

@@ -204,6 +204,7 @@ impl World {
         station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
         station.told.fill(true);
+        station.at_risk = false;
         let (number, process) = (station.boot, station.machine.boot(&boot));
         self.note(node, "boot", number, process.is_some().into());
         let Some(process) = process else {

@@ -9,7 +9,9 @@ pub fn check_honest(oracle: &Oracle, key: usize, shown: &WriteSet) -> Vec<Broken
     shown
         .iter()
         .filter(|id| oracle.knows(*id) && oracle.write(*id).fate == Fate::NotWritten)
-        .map(|id| Broken::new("P11 honest errors", format!("{id:?} of key {key} was answered \"not written\" and is live")))
+        .map(|id| {
+            Broken::new("P11 honest errors", format!("{id:?} of key {key} was answered \"not written\" and is live"))
+        })
         .collect()
 }
 

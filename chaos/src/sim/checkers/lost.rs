@@ -1,8 +1,8 @@
 //! P1, P2: an acknowledged value goes only because a client superseded it.
 
 use super::Broken;
-use crate::sim::oracle::{Kind, Oracle};
 use crate::sim::WriteSet;
+use crate::sim::oracle::{Kind, Oracle};
 use dunlin::base::Time;
 
 /// At the end, when replicas agree: every acknowledged value of the key is live, or was superseded by a

@@ -26,9 +26,8 @@ mod tests {
 
     #[test]
     fn too_few_answers_and_hints_in_a_strict_success_are_reported() {
-        let read = |answers, hinted| {
-            Outcome::Read(ReadResult { state: Filled::default(), answers, replicas: 3, hinted })
-        };
+        let read =
+            |answers, hinted| Outcome::Read(ReadResult { state: Filled::default(), answers, replicas: 3, hinted });
         assert_eq!(check_quorum(&read(2, 0), 2, 2, true), []);
         assert_eq!(check_quorum(&read(1, 0), 2, 2, true).len(), 1);
         assert_eq!(check_quorum(&read(2, 1), 2, 2, true).len(), 1);

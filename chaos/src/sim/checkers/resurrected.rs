@@ -25,7 +25,9 @@ pub fn check_resurrected_at_end(oracle: &Oracle, key: usize, live: &WriteSet) ->
 fn returned(live: &WriteSet, dead: &WriteSet, key: usize, place: &str) -> Vec<Broken> {
     live.iter()
         .filter(|id| dead.contains(*id))
-        .map(|id| Broken::new("P5 no resurrection", format!("{id:?} of key {key} is superseded; {place} shows {live:?}")))
+        .map(|id| {
+            Broken::new("P5 no resurrection", format!("{id:?} of key {key} is superseded; {place} shows {live:?}"))
+        })
         .collect()
 }
 

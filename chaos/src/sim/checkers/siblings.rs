@@ -12,7 +12,8 @@ pub fn check_siblings(oracle: &Oracle, shown: &Shown) -> Vec<Broken> {
     pairs
         .filter(|(older, newer)| must_supersede(oracle, *older, *newer))
         .map(|(older, newer)| {
-            let what = format!("plain {newer:?} of key {} began after {older:?} was acknowledged; both live", shown.key);
+            let what =
+                format!("plain {newer:?} of key {} began after {older:?} was acknowledged; both live", shown.key);
             Broken::new("R13 no false siblings", what)
         })
         .collect()

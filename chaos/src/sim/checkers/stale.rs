@@ -8,14 +8,16 @@ pub fn check_stale(oracle: &Oracle, shown: &Shown) -> Vec<Broken> {
     if !shown.strict {
         return Vec::new();
     }
-    let mut must = oracle.must_cover(shown.key, shown.reads, shown.begun).filter(|id| !shown.writes.contains(*id)).peekable();
+    let mut must =
+        oracle.must_cover(shown.key, shown.reads, shown.begun).filter(|id| !shown.writes.contains(*id)).peekable();
     if must.peek().is_none() {
         return Vec::new();
     }
     let accounted = oracle.accounted(shown.key, &shown.writes, shown.ended);
     must.filter(|id| oracle.write(*id).kind == Kind::Put && !accounted.contains(*id))
         .map(|id| {
-            let what = format!("{id:?} of key {} was acknowledged before the read; it showed {:?}", shown.key, shown.writes);
+            let what =
+                format!("{id:?} of key {} was acknowledged before the read; it showed {:?}", shown.key, shown.writes);
             Broken::new("P3 read your writes", what)
         })
         .collect()

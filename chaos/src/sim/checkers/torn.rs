@@ -5,11 +5,7 @@ use crate::sim::oracle::{Kind, Oracle};
 use crate::sim::{WriteSet, write_of};
 
 /// Reads the values shown under a key: the writes they are, and what is wrong with the others.
-pub fn check_torn<'a>(
-    oracle: &Oracle,
-    key: usize,
-    values: impl Iterator<Item = &'a [u8]>,
-) -> (WriteSet, Vec<Broken>) {
+pub fn check_torn<'a>(oracle: &Oracle, key: usize, values: impl Iterator<Item = &'a [u8]>) -> (WriteSet, Vec<Broken>) {
     let (mut writes, mut broken) = (WriteSet::default(), Vec::new());
     for value in values {
         match write_of(value).filter(|id| oracle.knows(*id)) {
