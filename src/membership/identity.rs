@@ -98,7 +98,7 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::membership::simulation::identity;
+    use crate::membership::tests::identity;
 
     /// Rule: every text has a limit, and the error says which one was broken and by how much.
     #[test]

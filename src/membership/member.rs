@@ -76,7 +76,7 @@ impl Member {
 mod tests {
     use super::MemberState::{Alive, Down, Left, Suspect};
     use super::*;
-    use crate::membership::simulation::identity;
+    use crate::membership::tests::identity;
     use proptest::prelude::*;
 
     fn record(incarnation: u64, state: MemberState) -> Member {

@@ -160,7 +160,7 @@ fn checked(record: Member, cluster: ClusterId) -> Result<Member, MessageError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::membership::simulation::{CLUSTER, identity};
+    use crate::membership::tests::{CLUSTER, identity};
     use crate::membership::{
         Identity, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES, MAX_ZONE_BYTES, MemberState,
     };

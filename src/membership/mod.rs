@@ -27,7 +27,7 @@ mod schedule;
 mod suspicion;
 
 #[cfg(test)]
-mod simulation;
+mod tests;
 
 pub use config::DetectorConfig;
 pub use detector::Detector;

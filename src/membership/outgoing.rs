@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::base::{Now, Random};
     use crate::membership::message::{Message, tests::ping};
-    use crate::membership::simulation::{CLUSTER, identity};
+    use crate::membership::tests::{CLUSTER, identity};
     use crate::membership::{DetectorConfig, DetectorInput};
 
     const PEER: NodeId = NodeId(9);

@@ -140,7 +140,7 @@ pub(super) fn events(before: Option<&Member>, after: &Member) -> Vec<MemberEvent
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::membership::simulation::identity;
+    use crate::membership::tests::identity;
 
     fn alive(node: u64) -> Member {
         Member { identity: identity(node), incarnation: 1, state: MemberState::Alive }

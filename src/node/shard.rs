@@ -248,9 +248,11 @@ impl Shard {
     /// The state of a partition here, made on first use.
     pub(super) fn replica(&mut self, partition: PartitionId) -> &mut Replica {
         let complete = self.complete_by_default;
-        self.replicas
-            .entry(partition)
-            .or_insert_with(|| Replica::new(PartitionTable { complete, ..PartitionTable::default() }))
+        self.replicas.entry(partition).or_insert_with(|| {
+            let mut table = PartitionTable::default();
+            table.complete = complete;
+            Replica::new(table)
+        })
     }
 
     pub(super) fn primaries(&self, partition: PartitionId) -> Vec<NodeId> {

@@ -231,11 +231,14 @@ impl Shard {
     pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
         let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
-        let own = match (primary, self.replicas.get(&partition)) {
-            (true, Some(replica)) => replica.fill_pending(object),
-            _ => Filled { versions: Vec::new(), context: object.leftover },
+        // A fallback holds no state of the key, only what its hints have seen of it. That is what a plain
+        // write supersedes; a write with a token must not claim it, or its siblings there would die.
+        let (own, known) = match (primary, self.replicas.get(&partition)) {
+            (true, Some(replica)) => (replica.fill_pending(object), DotSet::EMPTY),
+            _ => (Filled::default(), object.leftover),
         };
-        let visible = own.clone().merge(write.contexts.merged());
+        let mut visible = own.clone().merge(write.contexts.merged());
+        visible.context.union(&known);
         if !holds(&write.condition, &visible) {
             return self.precondition_failed(turn, id, visible.live_hash());
         }

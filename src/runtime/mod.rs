@@ -1,1 +1,25 @@
-//! runtime
+//! Floor 5: the world around a node: sockets, files, threads, clocks.
+//!
+//! ```text
+//!   http tasks --commands--> +--------+ <--batches-- transport (QUIC)      detector thread (QUIC)
+//!              <--outcomes-- | driver | --messages-> transport                 | members
+//!   status <-----watch------ | (Node) | <----------- views -------------------+
+//!                            +--------+ --appends--> flusher thread --answers--> driver
+//! ```
+//!
+//! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
+//! nothing here changes what a command means; it carries what the core asks for.
+
+pub mod certificates;
+mod detector;
+pub mod disk;
+mod driver;
+mod flusher;
+pub mod http;
+mod identity;
+mod membership;
+pub mod metrics;
+pub mod server;
+pub mod settings;
+pub mod status;
+mod transport;

@@ -118,7 +118,7 @@ impl<D: Disk> Log<D> {
             return Err(AppendError::Full);
         }
         let Some((first, last)) = entries.first().zip(entries.last()) else { return Ok(Vec::new()) };
-        if !self.active.as_ref().is_some_and(|active| active.bytes - active.end >= total as u32) {
+        if self.active.as_ref().is_none_or(|active| active.bytes - active.end < total as u32) {
             self.roll(first.sequence, total)?;
         }
         let durable = self.durable;
@@ -141,11 +141,8 @@ impl<D: Disk> Log<D> {
 
     /// Makes everything written durable.
     pub(super) fn sync(&mut self) -> Result<(), AppendError> {
-        if let Some(active) = &self.active {
-            if let Err(error) = self.disk.sync(&active.file) {
-                return Err(self.poison(error));
-            }
-        }
+        let synced = self.active.as_ref().map_or(Ok(()), |active| self.disk.sync(&active.file));
+        synced.map_err(|error| self.poison(error))?;
         // What recovery copies counts as durable only once all of it is.
         if self.phase == Phase::Serving {
             self.durable = self.last;

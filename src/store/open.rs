@@ -5,6 +5,7 @@ use super::identity::{
     Birth, Durability, Ending, FoundIdentity, Identity, genesis_name, marker_name, put_marker, sync_names,
 };
 use super::log::{Phase, Settings, unexpected_full};
+use super::reader::OpenSegment;
 use super::replay::Replay;
 use super::scan::{Framed, Window};
 use super::segment::{quarantine_name, segment_name};
@@ -160,7 +161,7 @@ impl<D: Disk> Recovery<D> {
     fn play_all(&mut self, frames: &[Framed]) -> Result<(), OpenError> {
         for run in frames.chunk_by(|a, b| a.place.segment == b.place.segment) {
             let Some(first) = run.first() else { continue };
-            let Some((file, generation)) = self.log.reader.file(first.place.segment)? else {
+            let Some(OpenSegment { file, generation }) = self.log.reader.file(first.place.segment)? else {
                 continue;
             };
             let disk = self.log.disk.clone();

@@ -32,6 +32,12 @@ pub enum ReadError {
     },
 }
 
+/// A segment that can be read.
+pub(super) struct OpenSegment<F> {
+    pub(super) file: Arc<F>,
+    pub(super) generation: u64,
+}
+
 struct Segments<F> {
     generations: BTreeMap<u32, u64>,
     files: BTreeMap<u32, (Arc<F>, u64)>,
@@ -63,7 +69,7 @@ impl<D: Disk> Reader<D> {
         if place.length as usize > MAX_FRAME_BYTES {
             return Err(damaged("longer than any record"));
         }
-        let (file, generation) = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
+        let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
         let bytes =
             self.disk.read_at(&file, u64::from(place.offset), place.length as usize).map_err(ReadError::Disk)?;
         let seat = Seat { segment: place.segment, generation, offset: place.offset };
@@ -84,15 +90,15 @@ impl<D: Disk> Reader<D> {
     }
 
     /// The file of a segment and the generation its checksums are bound to; none if it is not admitted.
-    pub(super) fn file(&self, segment: u32) -> Result<Option<(Arc<D::File>, u64)>, ReadError> {
+    pub(super) fn file(&self, segment: u32) -> Result<Option<OpenSegment<D::File>>, ReadError> {
         let mut segments = self.lock();
         let Some(generation) = segments.generations.get(&segment).copied() else { return Ok(None) };
         if let Some(file) = segments.used(segment) {
-            return Ok(Some((file, generation)));
+            return Ok(Some(OpenSegment { file, generation }));
         }
         let file = Arc::new(self.disk.open(&segment_name(segment)).map_err(ReadError::Disk)?);
         segments.keep(segment, file.clone());
-        Ok(Some((file, generation)))
+        Ok(Some(OpenSegment { file, generation }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Segments<D::File>> {

@@ -42,7 +42,7 @@ impl Verdict {
         if broken(Mutation::TruncateAtFirstBadRecord) {
             (durable, missing) = (Sequence(durable.0.min(present.base())), Intervals::default());
         }
-        let mut covered = present.clone();
+        let mut covered = present;
         covered.insert_range(1, durable.0);
         let last = if broken(Mutation::DiskNoPrefix) { covered.highest() } else { covered.base() };
         let accepted = frames.into_iter().filter(|framed| framed.sequence.0 <= last).collect::<Vec<_>>();

@@ -280,6 +280,18 @@ fn clusters_of_any_size_converge_from_one_seed() {
     }
 }
 
+/// Rule: a newcomer asks the first member that answers for its whole state, since the rumours about
+/// the others have long died.
+#[test]
+fn a_newcomer_knows_everyone_at_once() {
+    let mut world = World::settled(19, 10);
+    world.run(seconds(60));
+    world.boot(identity(10), 1);
+    let knows_all = |world: &World| world.host(10).detector.members().len() == 11;
+    let took = world.run_until(seconds(10), knows_all);
+    assert!(took <= milliseconds(100), "{took:?}");
+}
+
 /// Rule: a node that answers is never suspected, let alone found down.
 #[test]
 fn nobody_is_suspected_while_no_message_is_lost() {

@@ -1,0 +1,233 @@
+//! The production driver: one task that owns the node and carries out what it asks for.
+
+use super::disk::RealDisk;
+use super::flusher::{FlushRequest, Flushed};
+use super::http::CoreRequest;
+use super::membership::Members;
+use super::metrics::Metrics;
+use super::status::{ClusterStatus, StatusSource, holding};
+use super::transport::{Received, Transport};
+use crate::base::{Now, Time, WallTime};
+use crate::node::{Effect, Input, Node, StoreAnswer, View};
+use crate::replication::{Failure, Outcome};
+use crate::store::Reader;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Inputs taken from one source before the others are looked at again: batches keep wake-ups cheap,
+/// and a bound keeps every source alive.
+const MAX_TURN_INPUTS: usize = 256;
+
+/// How old the status that HTTP shows may be.
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the last appends may take at the end before the process leaves without a clean mark.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The driver's ends of all channels.
+pub(super) struct Driver {
+    pub(super) node: Node,
+    pub(super) started: Instant,
+    pub(super) wall_clock: fn() -> WallTime,
+    pub(super) transport: Transport,
+    pub(super) reader: Reader<RealDisk>,
+    pub(super) flusher: Sender<FlushRequest>,
+    pub(super) commands: mpsc::Receiver<CoreRequest>,
+    pub(super) received: mpsc::Receiver<Received>,
+    pub(super) flushed: mpsc::UnboundedReceiver<Flushed>,
+    pub(super) members: watch::Receiver<Arc<Members>>,
+    pub(super) view: Arc<View>,
+    pub(super) status: watch::Sender<Arc<ClusterStatus>>,
+    pub(super) status_source: StatusSource,
+    pub(super) metrics: Arc<Metrics>,
+    /// Who waits for the answer to which command.
+    pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    pub(super) next_request: u64,
+}
+
+/// Why the driver ended.
+pub(super) enum Ended {
+    /// It was asked to, and the log is closed.
+    Cleanly,
+    /// The store can no longer be trusted.
+    Poisoned(String),
+    /// Something else that the process cannot go on without.
+    Failed(String),
+}
+
+impl Driver {
+    /// Runs until `shutdown`, or until the store is poisoned.
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
+        tokio::pin!(shutdown);
+        let mut status_due = tokio::time::interval(STATUS_INTERVAL);
+        status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut inputs = Vec::new();
+        self.take_members(&mut inputs);
+        self.turn(inputs);
+        loop {
+            let deadline = self.deadline();
+            let mut inputs = Vec::new();
+            tokio::select! {
+                () = &mut shutdown => return self.close().await,
+                Some(request) = self.commands.recv() => {
+                    self.take_command(request, &mut inputs);
+                }
+                Some(batch) = self.received.recv() => take_received(batch, &mut inputs),
+                flushed = self.flushed.recv() => match flushed {
+                    Some(Flushed::Answers(answers)) => take_answers(answers, &mut inputs),
+                    Some(Flushed::Poisoned(why)) => return Ended::Poisoned(why),
+                    Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
+                },
+                changed = self.members.changed() => match changed {
+                    Ok(()) => self.take_members(&mut inputs),
+                    Err(_) => return Ended::Failed("the membership thread ended".into()),
+                },
+                _ = status_due.tick() => self.publish_status(),
+                () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
+            }
+            if let Err(why) = self.take_waiting(&mut inputs) {
+                return Ended::Poisoned(why);
+            }
+            self.turn(inputs);
+        }
+    }
+
+    fn deadline(&self) -> tokio::time::Instant {
+        let far = Duration::from_secs(3600);
+        let due = match self.node.deadline() {
+            Time::NEVER => far,
+            Time(micros) => Duration::from_micros(micros),
+        };
+        tokio::time::Instant::from_std(self.started + due.min(self.started.elapsed() + far))
+    }
+
+    fn now(&self) -> Now {
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Now { time: Time(micros), wall: (self.wall_clock)() }
+    }
+
+    /// Whatever else is waiting joins this turn: the number of requests per wake-up decides the cost.
+    fn take_waiting(&mut self, inputs: &mut Vec<Input>) -> Result<(), String> {
+        for _ in 0..MAX_TURN_INPUTS {
+            let Ok(flushed) = self.flushed.try_recv() else { break };
+            match flushed {
+                Flushed::Answers(answers) => take_answers(answers, inputs),
+                Flushed::Poisoned(why) => return Err(why),
+                Flushed::Closed(_) => {}
+            }
+        }
+        for _ in 0..MAX_TURN_INPUTS {
+            let Ok(batch) = self.received.try_recv() else { break };
+            take_received(batch, inputs);
+        }
+        for _ in 0..MAX_TURN_INPUTS {
+            let Ok(request) = self.commands.try_recv() else { break };
+            self.take_command(request, inputs);
+        }
+        Ok(())
+    }
+
+    fn take_command(&mut self, (command, answer): CoreRequest, inputs: &mut Vec<Input>) {
+        self.next_request += 1;
+        self.waiting.insert(self.next_request, answer);
+        inputs.push(Input::Command { request: self.next_request, command });
+    }
+
+    fn take_members(&mut self, inputs: &mut Vec<Input>) {
+        let members = self.members.borrow_and_update().clone();
+        for (node, address) in members.peer_addresses() {
+            self.transport.set_address(node, address);
+        }
+        let view = View { peers: members.peer_states(), ..(*self.view).clone() };
+        self.view = Arc::new(view);
+        self.status_source.members = members;
+        inputs.push(Input::View(Arc::clone(&self.view)));
+    }
+
+    /// Feeds the node, and carries out its effects, until it wants nothing more at once.
+    fn turn(&mut self, inputs: Vec<Input>) {
+        let mut inputs: VecDeque<Input> = inputs.into();
+        let mut effects = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            let now = self.now();
+            self.node.handle(now, input, &mut effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect, &mut inputs);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, inputs: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Send { to, message } => self.transport.send(&to, &message),
+            // A storage thread that is gone has said why; the next turn of the loop ends the process.
+            Effect::Append { shard, id, record } => {
+                let _ = self.flusher.send(FlushRequest::Append { shard, id, record });
+            }
+            Effect::Resume { shard } => {
+                let _ = self.flusher.send(FlushRequest::Resume { shard });
+            }
+            Effect::Read { shard, id, place } => {
+                let answer = match self.reader.read(place) {
+                    Ok(record) => StoreAnswer::Read(Box::new(record)),
+                    Err(error) => {
+                        tracing::error!(%error, "a record could not be read");
+                        StoreAnswer::ReadFailed
+                    }
+                };
+                inputs.push_back(Input::Store { shard, id, answer });
+            }
+            Effect::Answer { request, outcome } => {
+                if let Some(waiting) = self.waiting.remove(&request) {
+                    // A client that has gone away is no failure of the command.
+                    let _ = waiting.send(outcome);
+                }
+            }
+            Effect::Notice(notice) => self.metrics.count_notice(notice),
+        }
+    }
+
+    fn publish_status(&mut self) {
+        let own = self.view.layout.partitions_of(self.view.me);
+        let holdings = own.filter_map(|partition| Some(holding(partition, &self.node.partition_report(partition)?)));
+        let holdings = holdings.collect();
+        let status = self.status_source.status(&self.view, &self.node.status(), holdings);
+        self.status.send_replace(Arc::new(status));
+    }
+
+    /// Answers what is open, closes the log.
+    async fn close(mut self) -> Ended {
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            let _ = waiting.send(Outcome::Failed(Failure::OutcomeUnknown { required: 0, acks: 0 }));
+        }
+        if self.flusher.send(FlushRequest::Close).is_err() {
+            return Ended::Failed("the storage thread ended".into());
+        }
+        let closed = async {
+            while let Some(flushed) = self.flushed.recv().await {
+                match flushed {
+                    Flushed::Closed(Ok(())) => return Ended::Cleanly,
+                    Flushed::Closed(Err(why)) | Flushed::Poisoned(why) => return Ended::Poisoned(why),
+                    Flushed::Answers(_) => {}
+                }
+            }
+            Ended::Failed("the storage thread ended".into())
+        };
+        match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
+            Ok(ended) => ended,
+            Err(_) => Ended::Failed("the log could not be closed in time".into()),
+        }
+    }
+}
+
+fn take_received(received: Received, inputs: &mut Vec<Input>) {
+    let Received { from, messages } = received;
+    inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
+}
+
+fn take_answers(answers: Vec<(usize, u64, StoreAnswer)>, inputs: &mut Vec<Input>) {
+    inputs.extend(answers.into_iter().map(|(shard, id, answer)| Input::Store { shard, id, answer }));
+}

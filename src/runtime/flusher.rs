@@ -1,0 +1,125 @@
+//! The storage thread: many appends, one fdatasync.
+//!
+//! It flushes what is queued, and repeats: a lone write pays one fdatasync, many share one, and no timer
+//! waits for company.
+
+use super::disk::RealDisk;
+use crate::node::StoreAnswer;
+use crate::store::{AppendError, Log, Record};
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Most records in one write: bounds the time until the first of them is answered.
+const MAX_BATCH_RECORDS: usize = 4096;
+
+/// What the driver asks of the storage thread. Its queue needs no bound of its own: the core opens a
+/// bounded number of commands, and each waits for its append.
+#[derive(Debug)]
+pub(super) enum FlushRequest {
+    /// Make this durable.
+    Append {
+        shard: usize,
+        id: u64,
+        record: Record,
+    },
+    /// The shard has noted its failed appends; those after this are new.
+    Resume { shard: usize },
+    /// A clean end.
+    Close,
+}
+
+/// What it says back.
+#[derive(Debug)]
+pub(super) enum Flushed {
+    /// Answers, in the order of the requests.
+    Answers(Vec<(usize, u64, StoreAnswer)>),
+    /// A write or fdatasync failed: nothing is known any more, and the process must end (PROTOCOL R17).
+    Poisoned(String),
+    /// The log is closed.
+    Closed(Result<(), String>),
+}
+
+/// Starts the thread that owns the log. It ends after `Close`, or when the driver is gone.
+pub(super) fn start(log: Log<RealDisk>, answers: UnboundedSender<Flushed>) -> std::io::Result<Sender<FlushRequest>> {
+    let (sender, requests) = channel();
+    std::thread::Builder::new().name("flusher".into()).spawn(move || run(log, &requests, &answers))?;
+    Ok(sender)
+}
+
+/// Appends of one batch: whose they are, and the records beside.
+#[derive(Default)]
+struct Batch {
+    owners: Vec<(usize, u64)>,
+    records: Vec<Record>,
+}
+
+fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &UnboundedSender<Flushed>) {
+    // Shards whose appends fail until they resume: what they built on is lost (PROTOCOL R3).
+    let mut failing: BTreeSet<usize> = BTreeSet::new();
+    while let Ok(first) = requests.recv() {
+        let mut batch = Batch::default();
+        let mut failed = Vec::new();
+        let mut next = Ok(first);
+        let mut closing = false;
+        loop {
+            match next {
+                Ok(FlushRequest::Append { shard, id, .. }) if failing.contains(&shard) => {
+                    failed.push((shard, id, StoreAnswer::AppendFailed));
+                }
+                Ok(FlushRequest::Append { shard, id, record }) => {
+                    batch.owners.push((shard, id));
+                    batch.records.push(record);
+                }
+                Ok(FlushRequest::Resume { shard }) => {
+                    failing.remove(&shard);
+                }
+                Ok(FlushRequest::Close) => closing = true,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+            if closing || batch.records.len() >= MAX_BATCH_RECORDS {
+                break;
+            }
+            next = requests.try_recv();
+        }
+        let flushed = match flush(&mut log, batch, &mut failing) {
+            Ok(mut done) => {
+                done.extend(failed);
+                Flushed::Answers(done)
+            }
+            Err(poisoned) => {
+                let _ = answers.send(Flushed::Poisoned(poisoned));
+                return;
+            }
+        };
+        if answers.send(flushed).is_err() {
+            return;
+        }
+        if closing {
+            let closed = log.close().map_err(|error| error.to_string());
+            let _ = answers.send(Flushed::Closed(closed));
+            return;
+        }
+    }
+}
+
+fn flush(
+    log: &mut Log<RealDisk>,
+    batch: Batch,
+    failing: &mut BTreeSet<usize>,
+) -> Result<Vec<(usize, u64, StoreAnswer)>, String> {
+    if batch.records.is_empty() {
+        return Ok(Vec::new());
+    }
+    match log.append(&batch.records) {
+        Ok(places) => {
+            let owned = batch.owners.into_iter().zip(places);
+            Ok(owned.map(|((s, id), (place, sequence))| (s, id, StoreAnswer::Appended { place, sequence })).collect())
+        }
+        Err(AppendError::Poisoned(error)) => Err(error.to_string()),
+        Err(_) => {
+            failing.extend(batch.owners.iter().map(|(shard, _)| *shard));
+            Ok(batch.owners.into_iter().map(|(shard, id)| (shard, id, StoreAnswer::AppendFailed)).collect())
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Who this node is, from its files: layout, certificate's name, secrets that stay with the directory.
+
+use super::server::ServeError;
+use super::settings::Settings;
+use crate::base::{NodeId, WallTime};
+use crate::ring::Layout;
+use rand::Rng;
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The layout in force, kept with the data: the configured file is read only by an empty directory.
+const LAYOUT_FILE: &str = "layout.json";
+
+/// Keys of the QUIC endpoints: a restarted node must be able to reset the connections of its past.
+const ENDPOINT_SECRET_FILE: &str = "endpoint-secret";
+
+/// SWIM's number of the last start.
+const INCARNATION_FILE: &str = "incarnation";
+
+/// Bytes of the endpoints' secret: 64 for the reset key, 8 for connection ids.
+const ENDPOINT_SECRET_BYTES: usize = 72;
+
+/// What a node is, beside its data.
+pub(super) struct NodeIdentity {
+    pub(super) node: NodeId,
+    pub(super) layout: Layout,
+    pub(super) reset_key: [u8; 64],
+    pub(super) connection_key: u64,
+    /// Higher than at any start before.
+    pub(super) incarnation: u64,
+}
+
+impl NodeIdentity {
+    /// Reads the directory, making on its first start what it lacks.
+    pub(super) fn load(settings: &Settings, wall: WallTime) -> Result<NodeIdentity, ServeError> {
+        let directory = &settings.node.data_dir;
+        fs::create_dir_all(directory).map_err(|error| refused(directory, &error))?;
+        let layout = layout(settings, directory)?;
+        let node = check(settings, &layout)?;
+        let (reset_key, connection_key) = endpoint_secret(directory)?;
+        let incarnation = next_incarnation(directory, wall)?;
+        Ok(NodeIdentity { node, layout, reset_key, connection_key, incarnation })
+    }
+}
+
+fn layout(settings: &Settings, directory: &Path) -> Result<Layout, ServeError> {
+    let kept = directory.join(LAYOUT_FILE);
+    let (path, first) = if kept.exists() { (&kept, false) } else { (&settings.cluster.layout_file, true) };
+    let text = fs::read_to_string(path).map_err(|error| refused(path, &error))?;
+    let layout: Layout = serde_json::from_str(&text)
+        .map_err(|error| ServeError::Refused(format!("{}: not a layout: {error}", path.display())))?;
+    if first {
+        write_durably(directory, LAYOUT_FILE, text.as_bytes())?;
+    }
+    Ok(layout)
+}
+
+fn check(settings: &Settings, layout: &Layout) -> Result<NodeId, ServeError> {
+    let disagree = |what: &str, configured: String, layout: String| {
+        Err(ServeError::Refused(format!("cluster.{what} is {configured} in the settings and {layout} in the layout")))
+    };
+    let cluster = &settings.cluster;
+    if cluster.id != layout.cluster {
+        return disagree("id", cluster.id.to_string(), layout.cluster.to_string());
+    }
+    if cluster.partitions != layout.partitioning.count() {
+        return disagree("partitions", cluster.partitions.to_string(), layout.partitioning.count().to_string());
+    }
+    if cluster.replicas as usize != layout.replicas {
+        return disagree("replicas", cluster.replicas.to_string(), layout.replicas.to_string());
+    }
+    let name = &settings.node.name;
+    let node = layout.node_named(name).ok_or_else(|| {
+        let names: Vec<&str> = layout.nodes.iter().map(|node| node.name.as_str()).collect();
+        ServeError::Refused(format!("node.name {name:?} is not in the layout; it has {}", names.join(", ")))
+    })?;
+    Ok(node.id)
+}
+
+fn endpoint_secret(directory: &Path) -> Result<([u8; 64], u64), ServeError> {
+    let path = directory.join(ENDPOINT_SECRET_FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut bytes = vec![0; ENDPOINT_SECRET_BYTES];
+            rand::rng().fill_bytes(&mut bytes);
+            write_durably(directory, ENDPOINT_SECRET_FILE, &bytes)?;
+            bytes
+        }
+        Err(error) => return Err(refused(&path, &error)),
+    };
+    let split = bytes.split_first_chunk::<64>().and_then(|(reset, rest)| Some((*reset, rest.first_chunk::<8>()?)));
+    let (reset, connection) = split.ok_or_else(|| {
+        let path = path.display();
+        ServeError::Refused(format!("{path}: {ENDPOINT_SECRET_BYTES} bytes are expected; remove it to have it made anew"))
+    })?;
+    Ok((reset, u64::from_le_bytes(*connection)))
+}
+
+/// Above the last start's number, and above those it has refuted with since: the wall clock sees to
+/// that as long as it runs forward, and the detector refutes what it hears otherwise.
+fn next_incarnation(directory: &Path, wall: WallTime) -> Result<u64, ServeError> {
+    let path = directory.join(INCARNATION_FILE);
+    let before = match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse::<u64>().unwrap_or(0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(refused(&path, &error)),
+    };
+    let incarnation = wall.0.max(before.saturating_add(1));
+    write_durably(directory, INCARNATION_FILE, incarnation.to_string().as_bytes())?;
+    Ok(incarnation)
+}
+
+/// Replaces a file as a whole, so that a crash leaves the old or the new one.
+fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), ServeError> {
+    let (path, scratch) = (directory.join(name), directory.join(format!("{name}.new")));
+    let written = || -> std::io::Result<()> {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&scratch, &path)?;
+        let directory = rustix::fs::open(directory, OFlags::RDONLY, Mode::empty())?;
+        Ok(rustix::fs::fsync(directory)?)
+    };
+    written().map_err(|error| refused(&path, &error))
+}
+
+fn refused(path: &Path, error: &std::io::Error) -> ServeError {
+    ServeError::Refused(format!("{}: {error}", path.display()))
+}

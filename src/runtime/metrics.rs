@@ -1,0 +1,206 @@
+//! What a node counts, in the OpenMetrics text form that Prometheus reads. Names are stable.
+
+use super::status::{ClusterStatus, MemberState};
+use crate::node::Notice;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// Upper bounds in seconds: a lone read from the page cache takes 0.1 ms, a time-out is seconds.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+
+/// Content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every metric of a node. Shared; counting takes no exclusive access.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<OperationLabel, Histogram, fn() -> Histogram>,
+    notices: Family<NoticeLabel, Counter>,
+    connections: Gauge,
+    hints: Family<TargetLabel, Gauge>,
+    hint_bytes: Family<TargetLabel, Gauge>,
+    members: Family<StateLabel, Gauge>,
+    partitions_filling: Gauge,
+    layout_version: Gauge,
+    ready: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabel {
+    notice: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TargetLabel {
+    target: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("dunlin"),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            notices: Family::default(),
+            connections: Gauge::default(),
+            hints: Family::default(),
+            hint_bytes: Family::default(),
+            members: Family::default(),
+            partitions_filling: Gauge::default(),
+            layout_version: Gauge::default(),
+            ready: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("http_requests", "HTTP requests answered", self.requests.clone());
+        registry.register("http_request_duration_seconds", "Time from head to answer", self.latency.clone());
+        registry.register("http_connections", "Open client connections", self.connections.clone());
+        registry.register("notices", "Things worth noting that the node did or met", self.notices.clone());
+        registry.register("hints", "Writes held for nodes that could not be reached", self.hints.clone());
+        registry.register("hint_bytes", "Size of those writes in the log", self.hint_bytes.clone());
+        registry.register("members", "Members by state, as this node sees them", self.members.clone());
+        registry.register("partitions_filling", "Partitions not yet held completely", self.partitions_filling.clone());
+        registry.register("layout_version", "Version of the layout in force", self.layout_version.clone());
+        registry.register("ready", "1 if clients may be sent here", self.ready.clone());
+    }
+
+    /// Counts an answered request.
+    pub fn record(&self, operation: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { operation, status }).inc();
+        self.latency.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a notice of the core under its name in snake case.
+    pub fn count_notice(&self, notice: Notice) {
+        self.notices.get_or_create(&NoticeLabel { notice: snake_case(&format!("{notice:?}")) }).inc();
+    }
+
+    /// A client connection was opened.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A client connection was closed.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// The whole text, gauges as of `status`.
+    pub fn render(&self, status: &ClusterStatus) -> String {
+        self.observe(status);
+        let mut text = String::new();
+        // Writing into a String cannot fail; an encoder that did would leave the text short of its `# EOF`.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+
+    fn observe(&self, status: &ClusterStatus) {
+        self.hints.clear();
+        self.hint_bytes.clear();
+        for hint in &status.hints {
+            let label = TargetLabel { target: status.name_of(hint.target) };
+            self.hints.get_or_create(&label).set(gauge(hint.count));
+            self.hint_bytes.get_or_create(&label).set(gauge(hint.bytes));
+        }
+        for state in MemberState::ALL {
+            let count = status.members.iter().filter(|member| member.state == state).count();
+            self.members.get_or_create(&StateLabel { state: state.name() }).set(gauge(count as u64));
+        }
+        self.partitions_filling.set(gauge(status.partitions_filling.len() as u64));
+        self.layout_version.set(gauge(status.layout_version));
+        self.ready.set(i64::from(status.ready));
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::NodeId;
+    use crate::runtime::status::HintStatus;
+
+    #[test]
+    fn names_and_labels_are_as_documented() {
+        let metrics = Metrics::new();
+        metrics.record("put", 204, Duration::from_millis(2));
+        metrics.count_notice(Notice::HintStored);
+        metrics.count_notice(Notice::HintStored);
+        metrics.connection_opened();
+        let hints = vec![HintStatus { target: NodeId(7), count: 3, bytes: 99 }];
+        let text = metrics.render(&ClusterStatus { hints, ready: true, layout_version: 4, ..ClusterStatus::default() });
+        for line in [
+            "dunlin_http_requests_total{operation=\"put\",status=\"204\"} 1",
+            "dunlin_http_request_duration_seconds_bucket{le=\"0.0025\",operation=\"put\"} 1",
+            "dunlin_notices_total{notice=\"hint_stored\"} 2",
+            "dunlin_http_connections 1",
+            "dunlin_hints{target=\"0000000000000007\"} 3",
+            "dunlin_hint_bytes{target=\"0000000000000007\"} 99",
+            "dunlin_members{state=\"alive\"} 0",
+            "dunlin_layout_version 4",
+            "dunlin_ready 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_without_hints_disappears() {
+        let metrics = Metrics::new();
+        let hints = vec![HintStatus { target: NodeId(7), count: 3, bytes: 99 }];
+        metrics.render(&ClusterStatus { hints, ..ClusterStatus::default() });
+        assert!(!metrics.render(&ClusterStatus::default()).contains("target="));
+    }
+}

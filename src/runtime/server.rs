@@ -1,0 +1,334 @@
+//! A node as a process: everything opened in order, run, and closed in order.
+
+use super::certificates::TlsFiles;
+use super::detector::DetectorEndpoint;
+use super::disk::RealDisk;
+use super::driver::{Driver, Ended};
+use super::flusher;
+use super::http::{self, COMMAND_QUEUE, CoreHandle, HttpLimits, HttpState, TokenSecrets, system_wall_clock};
+use super::identity::NodeIdentity;
+use super::membership::{Members, MembershipTask, entropy};
+use super::metrics::Metrics;
+use super::settings::{self, Settings};
+use super::status::{ClusterStatus, StatusSource};
+use super::transport::{Transport, TransportConfig};
+use crate::base::NodeId;
+use crate::causal::{Actor, TokenSecret};
+use crate::membership::{Detector, DetectorConfig, Identity};
+use crate::node::{Node, NodeOptions, Timings, View};
+use crate::replication::Options;
+use crate::store::{self, Birth, Durability, OpenError, OpenOptions, Opened, Opening, Recovered};
+use std::future::Future;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+/// Why a node ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Files or addresses the settings name cannot be used.
+    #[error("{0}")]
+    Refused(String),
+    /// A failed fsync: nothing is known about un-synced writes (PROTOCOL R17).
+    #[error("the store is poisoned: {0}")]
+    StorePoisoned(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs a node until `shutdown`.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    let identity = NodeIdentity::load(&settings, system_wall_clock())?;
+    let epoch: u64 = rand::random();
+    let tls = load_tls(&settings, identity.node)?;
+    let Opened { log, reader, recovered } = open_store(&settings)?;
+    report(&recovered);
+    let (transport, received) = Transport::bind(TransportConfig {
+        node: identity.node,
+        cluster: identity.layout.cluster,
+        address: settings.node.peer_address,
+        tls: tls.clone(),
+        reset_key: identity.reset_key,
+        connection_key: identity.connection_key,
+        epoch,
+    })
+    .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))?;
+    let http = TcpListener::bind(settings.node.http_address)
+        .await
+        .map_err(|error| cannot_listen("http_address", settings.node.http_address, &error))?;
+    let http_address = http.local_addr().map_err(|error| ServeError::Failed(error.to_string()))?;
+
+    let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
+    let (stop, stopping) = watch::channel(false);
+    let (members_sender, members) = watch::channel(Arc::new(Members::default()));
+    let detector_thread =
+        start_membership(&settings, &identity, me, &tls, members_sender, stopping.clone())?;
+
+    let metrics = Arc::new(Metrics::new());
+    let view = Arc::new(View {
+        me: identity.node,
+        layout: Arc::new(identity.layout.clone()),
+        peers: Default::default(),
+    });
+    let source = StatusSource::new(&view, &settings.node.name);
+    let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
+    let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
+    let (flushed_sender, flushed) = mpsc::unbounded_channel();
+    let flusher = flusher::start(log, flushed_sender)
+        .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
+    let options = NodeOptions {
+        node: identity.node,
+        epoch,
+        shards: settings.node.shards as usize,
+        seed: rand::random(),
+        timings: timings(&settings),
+    };
+    let driver = Driver {
+        node: Node::new(options, Arc::clone(&view), recovered),
+        started: Instant::now(),
+        wall_clock: system_wall_clock,
+        transport,
+        reader,
+        flusher,
+        commands,
+        received,
+        flushed,
+        members,
+        view,
+        status: status_sender,
+        status_source: source,
+        metrics: Arc::clone(&metrics),
+        waiting: Default::default(),
+        next_request: 0,
+    };
+    let state = Arc::new(http_state(&settings, CoreHandle::new(command_sender, status), metrics)?);
+    tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
+    serve_until(shutdown, driver, http, state, stop, stopping, detector_thread).await
+}
+
+/// Clients first, then the driver with the log, then the goodbye to the others.
+async fn serve_until(
+    shutdown: impl Future<Output = ()>,
+    driver: Driver,
+    http: TcpListener,
+    state: Arc<HttpState>,
+    stop: watch::Sender<bool>,
+    mut stopping: watch::Receiver<bool>,
+    detector_thread: std::thread::JoinHandle<()>,
+) -> Result<(), ServeError> {
+    let (drained_sender, drained) = tokio::sync::oneshot::channel::<()>();
+    let http_stop = stopping.clone();
+    let served = tokio::spawn(async move {
+        let mut http_stop = http_stop;
+        http::serve(http, state, async move {
+            // The sender lives as long as this function: only `true` ends it.
+            let _ = http_stop.wait_for(|stop| *stop).await;
+        })
+        .await;
+        let _ = drained_sender.send(());
+    });
+    let driven = driver.run(async move {
+        let _ = drained.await;
+    });
+    tokio::pin!(driven);
+    tokio::pin!(shutdown);
+    let ended = tokio::select! {
+        ended = &mut driven => ended,
+        () = &mut shutdown => {
+            stop.send_replace(true);
+            driven.await
+        }
+    };
+    stop.send_replace(true);
+    let _ = stopping.wait_for(|stop| *stop).await;
+    served.abort();
+    match ended {
+        Ended::Cleanly => {
+            if detector_thread.join().is_err() {
+                return Err(ServeError::Failed("the membership thread panicked".into()));
+            }
+            Ok(())
+        }
+        Ended::Poisoned(why) => Err(ServeError::StorePoisoned(why)),
+        Ended::Failed(why) => Err(ServeError::Failed(why)),
+    }
+}
+
+fn load_tls(settings: &Settings, node: NodeId) -> Result<TlsFiles, ServeError> {
+    let tls = &settings.tls;
+    let files = TlsFiles::load(&tls.ca, &tls.certificate, &tls.key)
+        .map_err(|error| ServeError::Refused(format!("[tls]: {error}")))?;
+    let named = files.node().map_err(|error| ServeError::Refused(format!("tls.certificate: {error}")))?;
+    if named != node {
+        let name = &settings.node.name;
+        return Err(ServeError::Refused(format!(
+            "tls.certificate is node {named}'s; node.name {name:?} is node {node} in the layout"
+        )));
+    }
+    Ok(files)
+}
+
+fn open_store(settings: &Settings) -> Result<Opened<RealDisk>, ServeError> {
+    let directory = &settings.node.data_dir;
+    let disk = RealDisk::open(directory).map_err(|error| ServeError::Refused(error.to_string()))?;
+    let options = OpenOptions {
+        fresh_actor: Actor(rand::random()),
+        segment_bytes: u32::try_from(settings.storage.segment_bytes.0).unwrap_or(u32::MAX),
+        durability: match settings.storage.durability {
+            settings::Durability::Fsync => Durability::Fsync,
+            settings::Durability::Os => Durability::Os,
+        },
+        boot: boot(),
+        birth: Birth::Filling,
+    };
+    store::open(Arc::new(disk), options).map_err(|error| match error {
+        OpenError::Locked => ServeError::Refused(format!(
+            "{}: another process has this data directory; one node, one directory",
+            directory.display()
+        )),
+        error => ServeError::Refused(format!("{}: {error}", directory.display())),
+    })
+}
+
+/// Tells a restarted machine from a restarted process.
+fn boot() -> u64 {
+    let id = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    xxhash_rust::xxh3::xxh3_64(&id)
+}
+
+fn report(recovered: &Recovered) {
+    match recovered.opening {
+        Opening::New => tracing::info!(actor = %recovered.actor, "new data directory"),
+        Opening::Kept => tracing::info!(actor = %recovered.actor, "data directory recovered"),
+        Opening::Renewed { reason } => {
+            tracing::warn!(actor = %recovered.actor, ?reason, "data directory recovered under a new actor");
+        }
+    }
+    for finding in &recovered.findings {
+        tracing::warn!(?finding, "found while recovering");
+    }
+}
+
+fn own_identity(
+    settings: &Settings,
+    identity: &NodeIdentity,
+    actor: Actor,
+    http_address: SocketAddr,
+) -> Result<Identity, ServeError> {
+    let membership_address = settings
+        .advertised_membership_address()
+        .ok_or_else(|| ServeError::Refused("membership.address: the peer port has no port above it".into()))?;
+    Ok(Identity {
+        node: identity.node,
+        cluster: identity.layout.cluster,
+        name: settings.node.name.clone(),
+        peer_address: settings.advertised_address(),
+        membership_address,
+        http_address: http_address.to_string(),
+        zone: settings.node.zone.clone(),
+        capacity: settings.node.capacity,
+        version: env!("CARGO_PKG_VERSION").into(),
+        actor: actor.0,
+        layout_version: identity.layout.version,
+        layout_hash: identity.layout.hash(),
+    })
+}
+
+fn start_membership(
+    settings: &Settings,
+    identity: &NodeIdentity,
+    me: Identity,
+    tls: &TlsFiles,
+    members: watch::Sender<Arc<Members>>,
+    stop: watch::Receiver<bool>,
+) -> Result<std::thread::JoinHandle<()>, ServeError> {
+    let Some(address) = settings.membership_address() else {
+        return Err(ServeError::Refused("membership.address: the peer port has no port above it".into()));
+    };
+    let config = detector_config(settings, identity.incarnation);
+    let layout = identity.layout.nodes.iter().filter(|node| node.id != identity.node);
+    let known = layout.map(|node| node.membership_address.clone());
+    let seeds = settings.node.seeds.iter().map(ToString::to_string).chain(known).collect();
+    let detector =
+        Detector::new(config, me, seeds, entropy()).map_err(|error| ServeError::Refused(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::Failed(format!("cannot start the membership runtime: {error}")))?;
+    let (cluster, tls) = (identity.layout.cluster, tls.clone());
+    let keys = (identity.reset_key, identity.connection_key);
+    let bound = runtime.block_on(async { DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1) });
+    let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
+    let task = MembershipTask { detector, endpoint, wall_clock: system_wall_clock, members, stop };
+    std::thread::Builder::new()
+        .name("membership".into())
+        .spawn(move || runtime.block_on(task.run()))
+        .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
+}
+
+fn detector_config(settings: &Settings, first_incarnation: u64) -> DetectorConfig {
+    let membership = &settings.membership;
+    DetectorConfig {
+        first_incarnation,
+        probe_interval: membership.probe_interval,
+        ping_timeout: membership.ping_timeout,
+        indirect_probes: membership.indirect_probes as usize,
+        suspicion_multiplier: membership.suspicion_multiplier,
+        full_sync_interval: membership.full_sync_interval,
+        retry_base: membership.retry_base,
+        retry_cap: membership.retry_cap,
+        ..DetectorConfig::default()
+    }
+}
+
+fn timings(settings: &Settings) -> Timings {
+    Timings {
+        exchange_interval: settings.repair.exchange_interval,
+        hint_interval: settings.repair.hint_drain_interval,
+        hint_bytes: settings.repair.hint_bytes.0,
+        ..Timings::default()
+    }
+}
+
+fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> Result<HttpState, ServeError> {
+    let defaults = &settings.defaults;
+    let mut secrets = settings.cluster.secret_file.iter().map(|path| token_secret(path));
+    let sealing = secrets.next().ok_or_else(|| ServeError::Refused("cluster.secret_file: none".into()))??;
+    let previous = secrets.next().transpose()?;
+    let limits = &settings.limits;
+    Ok(HttpState {
+        core,
+        secrets: TokenSecrets::new(sealing, previous),
+        defaults: Options {
+            r: defaults.r,
+            w: defaults.w,
+            sloppiness: defaults.sloppy,
+            timeout_ms: u64::try_from(defaults.timeout.as_millis()).unwrap_or(u64::MAX),
+        },
+        limits: HttpLimits {
+            max_value_bytes: usize::try_from(limits.max_value_bytes.0).unwrap_or(usize::MAX),
+            max_connections: limits.max_connections as usize,
+            header_timeout: limits.header_timeout,
+            body_timeout: limits.body_timeout,
+            write_timeout: limits.body_timeout,
+        },
+        metrics,
+        wall_clock: system_wall_clock,
+    })
+}
+
+fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
+    let bytes = std::fs::read(path).map_err(|error| ServeError::Refused(format!("{}: {error}", path.display())))?;
+    let secret = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+        let (path, found) = (path.display(), bytes.len());
+        ServeError::Refused(format!("{path}: a secret has exactly 32 bytes, this file has {found}"))
+    })?;
+    Ok(TokenSecret::new(secret))
+}
+
+fn cannot_listen(what: &str, address: impl ToSocketAddrs + std::fmt::Display, error: &impl std::fmt::Display) -> ServeError {
+    ServeError::Refused(format!("{what} {address}: cannot listen there: {error}"))
+}

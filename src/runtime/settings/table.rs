@@ -1,0 +1,208 @@
+//! The table: every setting there is, with type, unit, default, bounds, meaning and when to change it.
+
+use super::knob::{Bounds, Knob, settings};
+use super::value::{Setting, Values};
+use super::{Durability, HostPort, LogFormat, LogLevel, Size};
+use crate::base::ClusterId;
+use crate::replication::{Quorum, Sloppiness};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+settings! {
+    /// Who the node is, where it keeps its data, where it listens.
+    node: Node {
+        /// The node's name, as the layout has it. Unique in the cluster: up to 64 letters, digits, `-`, `_` and `.`,
+        /// beginning with a letter or digit. Required.
+        name: String = "", Bounds::between(0, 64);
+        "Never after the node has joined."
+        /// Directory of the log. One node has it alone; it is locked.
+        data_dir: PathBuf = "data", Bounds::NONE;
+        "To keep data on a disk of its own."
+        /// Where clients are listened to, by HTTP. Port 0: the kernel picks one.
+        http_address: SocketAddr = "127.0.0.1:8101", Bounds::NONE;
+        "To be reached from other machines: see tls.allow_insecure_http first."
+        /// Where peers are listened to, by QUIC (UDP).
+        peer_address: SocketAddr = "127.0.0.1:7400", Bounds::NONE;
+        "To be reached from other machines. A new port needs a change of the layout too."
+        /// Where peers are told to reach this node. Empty: peer_address.
+        advertise_address: Option<HostPort> = "", Bounds::NONE;
+        "When peer_address is 0.0.0.0, [::] or behind address translation."
+        /// What fails together with this node: rack, room, region. Equal texts are one zone.
+        zone: String = "", Bounds::between(0, 64);
+        "As soon as there are two rooms: copies are spread over zones before anything else."
+        /// Weight of the node's share of the data; only the proportions between nodes matter.
+        capacity: u32 = "1", Bounds::between(1, 1_000_000);
+        "When disks differ in size, for instance to the number of GiB."
+        /// Membership addresses of some other nodes, tried for ever until they answer.
+        seeds: Vec<HostPort> = "", Bounds::between(0, 64);
+        "When nodes the layout knows have moved to new addresses."
+        /// Parts a node's work is divided into. One runs on one processor.
+        shards: u32 = "1", Bounds::between(1, 64);
+        "When one processor is full and a measurement shows a gain."
+        /// File for the process number, removed at a clean end. Empty: none.
+        pid_file: Option<PathBuf> = "", Bounds::NONE;
+        "When a service manager or a script needs it."
+    }
+
+    /// What all nodes of the cluster have in common.
+    cluster: Cluster {
+        /// The cluster's number, as `dunlin cluster init` made it: nodes of another are refused. Required.
+        id: ClusterId = "00000000000000000000000000000000", Bounds::NONE;
+        "Never."
+        /// Slices of the hash space, a power of two. Peers that differ are refused.
+        partitions: u32 = "1024", Bounds::between(1, 65_536);
+        "Only before the cluster is made: ten or more for each node it may ever have."
+        /// Copies of everything (N).
+        replicas: u32 = "3", Bounds::between(1, 16);
+        "Only before the cluster is made; later by a change of the layout."
+        /// The first layout. Read only when the data directory is empty.
+        layout_file: PathBuf = "layout.json", Bounds::NONE;
+        "Not usually."
+        /// 32 bytes that authenticate context tokens, the same on all nodes. With two files the first one seals, both open.
+        secret_file: Vec<PathBuf> = "secret", Bounds::between(1, 2);
+        "To rotate the secret: list old and new, then new and old, then new alone, each on all nodes in turn."
+    }
+
+    /// What a request that does not say otherwise gets.
+    defaults: Defaults {
+        /// Replicas a read waits for.
+        r: Quorum = "quorum", Bounds::between(1, 16);
+        "one: fastest, may miss the latest write. r + w must exceed replicas to read one's own writes."
+        /// Durable copies a write waits for.
+        w: Quorum = "quorum", Bounds::between(1, 16);
+        "one: survives no lost disk. all: every replica must be up."
+        /// May other nodes stand in for replicas that cannot be reached?
+        sloppy: Sloppiness = "true", Bounds::NONE;
+        "false: prefers an error to a write that only stand-ins hold."
+        /// How long a request may take.
+        timeout: Duration = "2s", Bounds::between(1, 600_000);
+        "When clients are far away or values large."
+    }
+
+    /// The log on disk.
+    storage: Storage {
+        /// When a write counts as kept: after fdatasync, or once the operating system has it.
+        durability: Durability = "fsync", Bounds::NONE;
+        "os: only for data that may be lost in a power failure."
+        /// Size of a segment of the log. A record that does not fit gets a longer segment.
+        segment_bytes: Size = "64MiB", Bounds::between(1 << 20, 1 << 30);
+        "Smaller on small disks: a segment is the unit of reclaiming space."
+        /// Free space at which puts are refused (507). Deletes and repair go on below it.
+        reserve_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
+        "Larger where other programs write to the same disk."
+    }
+
+    /// Who is alive.
+    membership: Membership {
+        /// Where membership is listened to (UDP). Empty: the peer address, one port up.
+        address: Option<SocketAddr> = "", Bounds::NONE;
+        "When that port is taken."
+        /// One member is probed per interval. Choose all other timings with it.
+        probe_interval: Duration = "500ms", Bounds::between(10, 60_000);
+        "Longer over slow lines: failures are found later, fewer healthy nodes are condemned."
+        /// How long a ping may take, and after it the indirect ones: well above a round trip, below half of probe_interval.
+        ping_timeout: Duration = "200ms", Bounds::between(1, 60_000);
+        "When round trips take more than 50 ms."
+        /// Other members asked to ping one that did not answer.
+        indirect_probes: u32 = "3", Bounds::between(0, 16);
+        "More where single links fail often."
+        /// Probe intervals a suspect has to refute.
+        suspicion_multiplier: u32 = "2", Bounds::between(1, 100);
+        "Higher if slow nodes are condemned wrongly."
+        /// How often the whole state is exchanged with one member.
+        full_sync_interval: Duration = "10s", Bounds::between(100, 3_600_000);
+        "Longer in clusters of hundreds of nodes."
+        /// First pause before a member that is down, or a silent seed, is tried again; it doubles.
+        retry_base: Duration = "500ms", Bounds::between(10, 600_000);
+        "Not usually."
+        /// Longest such pause: how late a healed partition may be noticed.
+        retry_cap: Duration = "5s", Bounds::between(10, 3_600_000);
+        "Longer if many nodes are away for long."
+    }
+
+    /// Making replicas equal again.
+    repair: Repair {
+        /// Between two comparisons with another replica.
+        exchange_interval: Duration = "1s", Bounds::between(10, 3_600_000);
+        "Longer to spare the network; replicas then stay different for longer after a failure."
+        /// Between two looks at the held writes that can be handed over.
+        hint_drain_interval: Duration = "250ms", Bounds::between(10, 3_600_000);
+        "Longer to spare nodes that have just come back."
+        /// Bytes of writes held for other nodes. At the limit this node refuses to hold more, and another is asked.
+        hint_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
+        "Larger to bridge longer failures under heavy load; they are on disk and in memory by their keys."
+    }
+
+    /// What the node takes from clients.
+    limits: Limits {
+        /// Largest value of a key. Written, sent and cached whole.
+        max_value_bytes: Size = "1MiB", Bounds::between(1 << 10, 64 << 20);
+        "Larger only for few keys: large values delay small ones. The same on all nodes."
+        /// Open connections of clients. Further ones are refused (503).
+        max_connections: u32 = "4096", Bounds::between(1, 1_000_000);
+        "With the limit of open files (ulimit -n), which must be higher."
+        /// How long a client may take to send a request's head, and to idle before the next.
+        header_timeout: Duration = "30s", Bounds::between(10, 3_600_000);
+        "Shorter when idle connections use up max_connections."
+        /// How long a client may take to send a request's body, or to receive an answer's.
+        body_timeout: Duration = "30s", Bounds::between(10, 3_600_000);
+        "Longer for large values over slow lines."
+        /// Longest timeout a request may ask for.
+        max_command_timeout: Duration = "1m", Bounds::between(1, 600_000);
+        "Shorter to bound the memory of requests that wait."
+    }
+
+    /// Certificates between peers, and what may be done without.
+    tls: Tls {
+        /// The cluster's authority (PEM).
+        ca: PathBuf = "ca.pem", Bounds::NONE;
+        "Not usually."
+        /// This node's certificate (PEM).
+        certificate: PathBuf = "certificate.pem", Bounds::NONE;
+        "Not usually: `dunlin certs issue` replaces it."
+        /// The certificate's key (PEM). Readable by the node alone.
+        key: PathBuf = "key.pem", Bounds::NONE;
+        "To keep it on a file system of its own."
+        /// Serve HTTP, which is neither encrypted nor authenticated, on an address that is not loopback.
+        allow_insecure_http: bool = "false", Bounds::NONE;
+        "Only where everyone who can reach the address may read and write everything."
+    }
+
+    /// What the node tells about itself, on standard error.
+    log: Log {
+        /// The least severe event that is logged.
+        level: LogLevel = "info", Bounds::NONE;
+        "debug to look for a cause; trace costs speed."
+        /// How a line looks: for people, or one JSON object.
+        format: LogFormat = "text", Bounds::NONE;
+        "json when a program reads it."
+    }
+}
+
+impl Settings {
+    /// Where membership listens. None if that would be port 65536; a checked setting never is.
+    pub fn membership_address(&self) -> Option<SocketAddr> {
+        let after = |mut address: SocketAddr| {
+            let port = if address.port() == 0 { Some(0) } else { address.port().checked_add(1) };
+            address.set_port(port?);
+            Some(address)
+        };
+        self.membership.address.or_else(|| after(self.node.peer_address))
+    }
+
+    /// Where peers are told to reach this node's data endpoint, `host:port`.
+    pub fn advertised_address(&self) -> String {
+        self.node.advertise_address.as_ref().map_or_else(|| self.node.peer_address.to_string(), HostPort::to_string)
+    }
+
+    /// Where peers are told to reach this node's membership endpoint: the advertised host, with the port
+    /// membership listens on.
+    pub fn advertised_membership_address(&self) -> Option<String> {
+        let listens = self.membership_address()?;
+        match &self.node.advertise_address {
+            Some(advertised) => advertised.with_port(listens.port()).map(|address| address.to_string()),
+            None => Some(listens.to_string()),
+        }
+    }
+}
