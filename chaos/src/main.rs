@@ -2,8 +2,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
-use chaos::sim::{DunlinMachine, Report, Tally, Voice, run};
+use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
+use dunlin::base::Mutation;
+
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -30,6 +32,21 @@ enum Command {
         #[arg(long)]
         keep_going: bool,
     },
+    /// Break one rule of the core at a time: some seed must notice each.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Only this one.
+        #[arg(long)]
+        only: Option<String>,
+        /// Give up on one after so many seeds.
+        #[arg(long, default_value_t = 2_000)]
+        limit: u64,
+        /// Which seed to begin with.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+    },
+    /// List the classes of faults, the promises judged, and the deliberate faults of the core.
+    List,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +54,12 @@ fn main() -> ExitCode {
         Command::Sim { seed, seeds, loud, keep_going } => {
             let (first, last) = seeds.or(seed.map(|seed| (seed, seed))).unwrap_or((0, 0));
             simulate(first, last, if loud { Voice::Loud } else { Voice::Quiet }, keep_going)
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
+        Command::List => {
+            list();
+            ExitCode::SUCCESS
         }
     }
 }
@@ -65,6 +88,58 @@ fn simulate(first: u64, last: u64, voice: Voice, keep_going: bool) -> ExitCode {
         runs as f64 / seconds
     );
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the simulator judges, by name.
+const PROMISES: &[&str] = &[
+    "P1 durable",
+    "P2 no silent loss",
+    "P3 read your writes",
+    "P4 converges",
+    "P5 no resurrection",
+    "P6 available (without faults, and at the end)",
+    "P7 no corrupt bytes",
+    "P11 honest errors",
+    "R13 no false siblings (without faults)",
+    "R18 never sent twice",
+    "R20 no clock without data",
+    "exactly one answer",
+    "answered in time",
+    "messages survive their encoding",
+    "bounded work",
+];
+
+fn list() {
+    println!("faults of a run (chaos sim):");
+    Fault::ALL.iter().for_each(|fault| println!("  {fault:?}"));
+    println!("promises judged:");
+    PROMISES.iter().for_each(|promise| println!("  {promise}"));
+    println!("deliberate faults of the core (chaos mutants, with the feature of that name):");
+    Mutation::ALL.iter().for_each(|(_, name, rule)| println!("  {name:<30} {rule}"));
+}
+
+/// Prints a line per deliberate fault; fails if one survives that the simulator should notice.
+#[cfg(feature = "mutants")]
+fn gate(only: Option<&str>, first: u64, limit: u64) -> ExitCode {
+    use chaos::sim::mutants::{Hunt, elsewhere, hunt};
+    let mut survivors = 0;
+    println!("{:<30} {:<24} {:>6}  caught by", "fault", "rule", "seeds");
+    for (mutation, name, rule) in Mutation::ALL.iter().filter(|(_, name, _)| only.is_none_or(|only| only == *name)) {
+        if let Some(place) = elsewhere(*mutation).filter(|_| only.is_none()) {
+            println!("{name:<30} {rule:<24} {:>6}  {place}", "-");
+            continue;
+        }
+        match hunt(*mutation, first, limit) {
+            Hunt::Caught { seed, runs, promise } => {
+                println!("{name:<30} {rule:<24} {runs:>6}  {promise} (seed {seed})")
+            }
+            Hunt::Survived { runs } => {
+                survivors += 1;
+                println!("{name:<30} {rule:<24} {runs:>6}  NOT CAUGHT");
+            }
+        }
+    }
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn print_broken(report: &Report, briefly: bool) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// Dots of values and contexts of plain writes, as clients were shown them.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(super) struct Claims {
     /// Per key: the dots known so far.
     dots: BTreeMap<usize, BTreeMap<WriteId, Dot>>,
     /// Per key: the contexts answered to plain writes.
@@ -19,7 +19,7 @@ pub struct Claims {
 impl Claims {
     /// A value was shown or acknowledged under this dot. Returns the plain writes that claim to have
     /// superseded it, and whether the value had another dot before.
-    pub fn learn(&mut self, key: usize, write: WriteId, dot: Dot) -> Learned {
+    pub(super) fn learn(&mut self, key: usize, write: WriteId, dot: Dot) -> Learned {
         match self.dots.entry(key).or_default().insert(write, dot) {
             Some(before) if before == dot => return Learned::Nothing,
             Some(_) => return Learned::SecondDot,
@@ -30,7 +30,7 @@ impl Claims {
     }
 
     /// A plain write was acknowledged with this context. Returns the known writes it claims.
-    pub fn claim(&mut self, key: usize, write: WriteId, context: DotSet) -> Vec<WriteId> {
+    pub(super) fn claim(&mut self, key: usize, write: WriteId, context: DotSet) -> Vec<WriteId> {
         let dots = self.dots.entry(key).or_default();
         let claimed = dots.iter().filter(|(other, dot)| **other != write && has(&context, **dot));
         let claimed = claimed.map(|(other, _)| *other).collect();
@@ -41,7 +41,7 @@ impl Claims {
 
 /// What a value's dot told.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Learned {
+pub(super) enum Learned {
     /// It was known.
     Nothing,
     /// The value had another dot before: one write was minted twice.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Plans the layout of a run.
-pub fn layout_of(swarm: &Swarm, random: &mut Random) -> Arc<Layout> {
+pub(super) fn layout_of(swarm: &Swarm, random: &mut Random) -> Arc<Layout> {
     let partitioning = Partitioning::new(swarm.partitions).expect("the swarm draws powers of two");
     let nodes = (0..swarm.nodes)
         .map(|number| LayoutNode {
@@ -25,7 +25,7 @@ pub fn layout_of(swarm: &Swarm, random: &mut Random) -> Arc<Layout> {
 }
 
 /// What a node believes when it takes these nodes, by number, for up. Others are down.
-pub fn view_of(layout: &Arc<Layout>, me: usize, up: &[bool]) -> Arc<View> {
+pub(super) fn view_of(layout: &Arc<Layout>, me: usize, up: &[bool]) -> Arc<View> {
     let states = layout.nodes.iter().zip(up).enumerate().filter(|(number, _)| *number != me);
     let state = |up: bool| if up { PeerState::Up } else { PeerState::Down };
     let peers: BTreeMap<NodeId, PeerState> = states.map(|(_, (node, up))| (node.id, state(*up))).collect();

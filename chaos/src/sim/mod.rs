@@ -19,6 +19,8 @@ pub mod disk;
 mod disturb;
 mod dunlin;
 mod machine;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod network;
 pub mod oracle;
 mod parcel;

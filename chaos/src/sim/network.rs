@@ -13,7 +13,7 @@ const LATEST_REPLAY: Duration = Duration::from_secs(60);
 const LONGEST_CLOG: Duration = Duration::from_secs(5);
 
 /// Message-level network. Links are directed and keep no order.
-pub struct Network {
+pub(super) struct Network {
     random: Random,
     weather: Weather,
     /// Links that pass nothing.
@@ -26,7 +26,7 @@ pub struct Network {
 
 /// Why a message did not come, or came more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mishap {
+pub(super) enum Mishap {
     /// Lost, cut off or muted.
     Lost,
     /// Late by more than a second.
@@ -39,12 +39,12 @@ pub enum Mishap {
 
 impl Network {
     /// A whole network under this weather.
-    pub fn new(random: Random, weather: Weather) -> Self {
+    pub(super) fn new(random: Random, weather: Weather) -> Self {
         Self { random, weather, cuts: BTreeSet::new(), clogs: BTreeMap::new(), muted: None }
     }
 
     /// When a message sent now arrives: never, once, or more than once.
-    pub fn route(&mut self, now: Time, link: (usize, usize), kind: &'static str) -> (Vec<Time>, Option<Mishap>) {
+    pub(super) fn route(&mut self, now: Time, link: (usize, usize), kind: &'static str) -> (Vec<Time>, Option<Mishap>) {
         let muted = self.muted.is_some_and(|(name, until)| name == kind && now < until);
         if muted || self.cuts.contains(&link) || self.random.chance(self.weather.loss) {
             return (Vec::new(), Some(Mishap::Lost));
@@ -77,12 +77,12 @@ impl Network {
     }
 
     /// Can `link` pass anything?
-    pub fn is_cut(&self, link: (usize, usize)) -> bool {
+    pub(super) fn is_cut(&self, link: (usize, usize)) -> bool {
         self.cuts.contains(&link)
     }
 
     /// Cuts links in one of the usual shapes; returns the shape's name.
-    pub fn partition(&mut self, nodes: usize) -> &'static str {
+    pub(super) fn partition(&mut self, nodes: usize) -> &'static str {
         let shape = self.random.below(5);
         let mut order: Vec<usize> = (0..nodes).collect();
         self.random.shuffle(&mut order);
@@ -103,26 +103,26 @@ impl Network {
     }
 
     /// Holds one random link back until some time from now.
-    pub fn clog(&mut self, now: Time, nodes: usize) {
+    pub(super) fn clog(&mut self, now: Time, nodes: usize) {
         let link = (self.random.below(nodes as u64) as usize, self.random.below(nodes as u64) as usize);
         let until = now + self.up_to(LONGEST_CLOG);
         self.clogs.insert(link, until);
     }
 
     /// Loses every message of one random kind until then.
-    pub fn mute(&mut self, until: Time) -> &'static str {
+    pub(super) fn mute(&mut self, until: Time) -> &'static str {
         let kind = KINDS[self.random.below(KINDS.len() as u64) as usize];
         self.muted = Some((kind, until));
         kind
     }
 
     /// Mends every link.
-    pub fn mend(&mut self) {
+    pub(super) fn mend(&mut self) {
         self.cuts.clear();
     }
 
     /// Ends every disturbance.
-    pub fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.mend();
         self.clogs.clear();
         self.muted = None;
@@ -152,7 +152,7 @@ const KINDS: [&str; 11] = [
 ];
 
 /// A message's kind, by name.
-pub fn kind_of(message: &Message) -> &'static str {
+pub(super) fn kind_of(message: &Message) -> &'static str {
     match message {
         Message::Forward { .. } => "forward",
         Message::Forwarded { .. } => "forwarded",

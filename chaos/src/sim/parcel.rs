@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// One message, shared by all its receivers.
 #[derive(Debug, Clone)]
-pub enum Parcel {
+pub(super) enum Parcel {
     /// As it is.
     Direct(Rc<Message>),
     /// Encoded.
@@ -16,7 +16,7 @@ pub enum Parcel {
 
 impl Parcel {
     /// Packs a message; an error says that its encoding does not come back as it went in.
-    pub fn pack(message: Message, passage: Passage) -> Result<Parcel, String> {
+    pub(super) fn pack(message: Message, passage: Passage) -> Result<Parcel, String> {
         if passage == Passage::Direct {
             return Ok(Parcel::Direct(Rc::new(message)));
         }
@@ -29,7 +29,7 @@ impl Parcel {
     }
 
     /// The message again.
-    pub fn unpack(&self) -> Result<Message, String> {
+    pub(super) fn unpack(&self) -> Result<Message, String> {
         match self {
             Parcel::Direct(message) => Ok(Message::clone(message)),
             Parcel::Encoded(bytes) => {
@@ -40,7 +40,7 @@ impl Parcel {
 }
 
 /// A number that tells messages apart well enough for a trace, without encoding them.
-pub fn fingerprint(message: &Message) -> u64 {
+pub(super) fn fingerprint(message: &Message) -> u64 {
     let numbers: [u64; 4] = match message {
         Message::Forward { request, command, .. } => [*request, command.key.hash64(), command.options.timeout_ms, 0],
         Message::Forwarded { request, .. } => [*request, 0, 0, 0],

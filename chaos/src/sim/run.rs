@@ -1,7 +1,9 @@
 //! One run: a storm under load, then a calm that must mend everything.
 
 use super::WriteSet;
-use super::checkers::{Broken, Holding, check_converged, check_honest, check_lost, check_resurrected_at_end};
+use super::checkers::{
+    Broken, Holding, Leftovers, check_converged, check_honest, check_lost, check_resurrected_at_end,
+};
 use super::cluster::layout_of;
 use super::machine::Machine;
 use super::report::Report;
@@ -27,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LAST_READS: Duration = Duration::from_secs(10);
 
 /// Makes the machine of one node.
-pub type Build<'a> = &'a dyn Fn(NodeId, &mut Random) -> Box<dyn Machine>;
+pub(super) type Build<'a> = &'a dyn Fn(NodeId, &mut Random) -> Box<dyn Machine>;
 
 /// Runs a seed on machines of this make.
 pub fn run(seed: u64, build: Build<'_>, voice: Voice) -> Report {
@@ -101,7 +103,8 @@ impl World {
             (0..self.swarm.partitions).map(|number| self.holdings(PartitionId(number))).collect();
         let hints: Vec<usize> =
             self.stations.iter_mut().map(|s| s.running.as_mut().map_or(0, |running| running.process.hints())).collect();
-        let mut broken = check_converged(&partitions, &hints);
+        let leftovers = if self.losses == 0 { Leftovers::None } else { Leftovers::OfLostDisks };
+        let mut broken = check_converged(&partitions, &hints, leftovers);
         for (node, station) in self.stations.iter().enumerate().filter(|(_, station)| station.running.is_none()) {
             let what = format!("node {node} does not run; it was booted {} times", station.boot);
             broken.push(Broken { promise: "P4 converges", what });
@@ -152,7 +155,14 @@ impl World {
         self.judge_history(&live);
     }
 
+    /// Judges the writes by what is live, and the core by its own alarm: equal clocks over different data
+    /// mean that some dot is claimed without its effect (PROTOCOL R20).
     fn judge_history(&mut self, live: &BTreeMap<usize, (usize, WriteSet)>) {
+        let alarms = self.tally.of("DataHashesDiffer");
+        if alarms > 0 && self.losses == 0 {
+            let what = format!("{alarms} alarms: clocks equal, data not, and no disk was lost");
+            self.broken.push(Broken { promise: "R20 no clock without data", what });
+        }
         let oracle = &self.workload.oracle;
         for (key, (_, live)) in live {
             self.broken.extend(check_honest(oracle, *key, live));

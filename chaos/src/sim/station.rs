@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 const EPOCH_MS: i64 = 1_790_000_000_000;
 
 /// A node, whether it runs or not.
-pub struct Station {
+pub(super) struct Station {
     /// Its disk.
     pub machine: Box<dyn Machine>,
     /// What runs on it.
@@ -36,7 +36,7 @@ pub struct Station {
 }
 
 /// A process and what its driver holds for it.
-pub struct Running {
+pub(super) struct Running {
     /// The node.
     pub process: Box<dyn Process>,
     /// Appends not yet handed to the log, oldest first.
@@ -50,10 +50,10 @@ pub struct Running {
 }
 
 /// Answers to storage requests: shard, number, answer.
-pub type Answers = Vec<(usize, u64, StoreAnswer)>;
+pub(super) type Answers = Vec<(usize, u64, StoreAnswer)>;
 
 /// How a flush went.
-pub enum Flushing {
+pub(super) enum Flushing {
     /// These requests are answered.
     Answered(Answers),
     /// The log is poisoned: the process must end.
@@ -62,7 +62,7 @@ pub enum Flushing {
 
 impl Station {
     /// A machine that nothing runs on yet.
-    pub fn new(machine: Box<dyn Machine>, nodes: usize) -> Self {
+    pub(super) fn new(machine: Box<dyn Machine>, nodes: usize) -> Self {
         Self {
             machine,
             running: None,
@@ -79,25 +79,25 @@ impl Station {
     }
 
     /// What its clocks show.
-    pub fn now(&self, now: Time) -> Now {
+    pub(super) fn now(&self, now: Time) -> Now {
         let wall = (EPOCH_MS + (now.0 / 1_000) as i64).saturating_add(self.skew_ms);
         Now { time: Time(now.0 + self.offset), wall: WallTime(wall.max(0) as u64) }
     }
 
     /// A deadline of its own clock in virtual time.
-    pub fn world_time(&self, deadline: Time) -> Time {
+    pub(super) fn world_time(&self, deadline: Time) -> Time {
         if deadline == Time::NEVER { deadline } else { Time(deadline.0.saturating_sub(self.offset)) }
     }
 }
 
 impl Running {
     /// A process that has asked for nothing yet.
-    pub fn new(process: Box<dyn Process>) -> Self {
+    pub(super) fn new(process: Box<dyn Process>) -> Self {
         Self { process, queue: VecDeque::new(), voided: BTreeSet::new(), flushing: false, tick_at: Time::NEVER }
     }
 
     /// Hands a random prefix of the queue to the log.
-    pub fn flush(&mut self, random: &mut Random) -> Flushing {
+    pub(super) fn flush(&mut self, random: &mut Random) -> Flushing {
         let length = random.between(1, self.queue.len() as u64) as usize;
         let batch: Vec<(usize, u64, Record)> = self.queue.drain(..length.min(self.queue.len())).collect();
         let records: Vec<Record> = batch.iter().map(|(_, _, record)| record.clone()).collect();

@@ -73,7 +73,7 @@ pub struct Weather {
 }
 
 /// The longest delay of a message that is not replayed: beyond every patience of the core.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// Whether messages pass through their encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

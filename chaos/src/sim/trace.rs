@@ -9,7 +9,7 @@ const LAST_EVENTS: usize = 60;
 
 /// One event. Kept as numbers: only a failed run is ever printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event {
+pub(super) struct Event {
     /// When.
     pub at: Time,
     /// Where; the highest number is "the world".
@@ -23,7 +23,7 @@ pub struct Event {
 }
 
 /// A node number that means no node.
-pub const WORLD: usize = usize::MAX;
+pub(super) const WORLD: usize = usize::MAX;
 
 /// Whether events are printed as they happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +37,7 @@ pub enum Voice {
 
 /// The trace of a run. The same seed gives the same hash.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(super) struct Trace {
     hash: u64,
     events: u64,
     last: VecDeque<Event>,
@@ -46,12 +46,12 @@ pub struct Trace {
 
 impl Trace {
     /// An empty trace.
-    pub fn new(voice: Voice) -> Self {
+    pub(super) fn new(voice: Voice) -> Self {
         Self { voice, ..Self::default() }
     }
 
     /// Adds an event.
-    pub fn note(&mut self, event: Event) {
+    pub(super) fn note(&mut self, event: Event) {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&event.at.0.to_le_bytes());
         bytes[8..16].copy_from_slice(&(event.node as u64).to_le_bytes());
@@ -69,17 +69,17 @@ impl Trace {
     }
 
     /// The hash of everything so far.
-    pub fn hash(&self) -> u64 {
+    pub(super) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// How many events.
-    pub fn events(&self) -> u64 {
+    pub(super) fn events(&self) -> u64 {
         self.events
     }
 
     /// The last events, oldest first, a line each.
-    pub fn last_lines(&self) -> Vec<String> {
+    pub(super) fn last_lines(&self) -> Vec<String> {
         self.last.iter().map(Event::line).collect()
     }
 }

@@ -42,7 +42,7 @@ struct Asked {
 }
 
 /// All clients of a run, and their history.
-pub struct Workload {
+pub(super) struct Workload {
     random: Random,
     swarm: Swarm,
     /// Copies of every key: N, or the nodes if there are fewer.
@@ -64,7 +64,7 @@ pub struct Workload {
 
 impl Workload {
     /// Clients of this run.
-    pub fn new(swarm: &Swarm, replicas: usize, mut random: Random) -> Self {
+    pub(super) fn new(swarm: &Swarm, replicas: usize, mut random: Random) -> Self {
         let keys = (0..swarm.keys).map(|number| key_named(number, random.u64())).collect();
         Self {
             random,
@@ -82,7 +82,7 @@ impl Workload {
     }
 
     /// The next command of a client. A write is in the history before it is sent.
-    pub fn next(&mut self, client: usize, request: u64, now: Time) -> Command {
+    pub(super) fn next(&mut self, client: usize, request: u64, now: Time) -> Command {
         self.remaining = self.remaining.saturating_sub(1);
         let key = self.draw_key();
         let options = self.draw_options();
@@ -94,7 +94,7 @@ impl Workload {
     }
 
     /// A read of everything there is of a key, for the end of a run.
-    pub fn last_read(&mut self, key: usize, request: u64, now: Time) -> Command {
+    pub(super) fn last_read(&mut self, key: usize, request: u64, now: Time) -> Command {
         let options =
             Options { r: Quorum::All, sloppiness: Sloppiness::Strict, timeout_ms: 5_000, ..Options::default() };
         let asked = self.asked(usize::MAX, key, &options, now);
@@ -183,7 +183,7 @@ impl Workload {
     }
 
     /// Takes an answer; returns the client that goes on, and every promise it breaks.
-    pub fn answered(&mut self, request: u64, outcome: Outcome, now: Time) -> (Option<usize>, Vec<Broken>) {
+    pub(super) fn answered(&mut self, request: u64, outcome: Outcome, now: Time) -> (Option<usize>, Vec<Broken>) {
         let Some(asked) = self.open.remove(&request) else { return (None, Vec::new()) };
         let mut broken = check_quorum(&outcome, asked.copies, asked.reads, asked.strict);
         if self.swarm.is_calm() {
@@ -200,7 +200,7 @@ impl Workload {
     }
 
     /// The node of a request died: nobody will answer. Returns the client that goes on.
-    pub fn abandoned(&mut self, request: u64, now: Time) -> Option<usize> {
+    pub(super) fn abandoned(&mut self, request: u64, now: Time) -> Option<usize> {
         let asked = self.open.remove(&request)?;
         self.end(&asked, Fate::InDoubt, now);
         Some(asked.client)
@@ -213,7 +213,7 @@ impl Workload {
     }
 
     /// The values a read shows, as writes.
-    pub fn shown(&mut self, key: usize, result: &ReadResult) -> (WriteSet, Vec<Broken>) {
+    pub(super) fn shown(&mut self, key: usize, result: &ReadResult) -> (WriteSet, Vec<Broken>) {
         let values = result.state.versions.iter().map(|version| version.content.value.as_ref());
         let (writes, mut broken) = check_torn(&self.oracle, key, values);
         for version in &result.state.versions {

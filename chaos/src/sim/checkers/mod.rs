@@ -16,7 +16,7 @@ mod torn;
 
 pub use answered::{Requests, Unanswered};
 pub use available::check_available;
-pub use converged::{Holding, check_converged};
+pub use converged::{Holding, Leftovers, check_converged};
 pub use honest::check_honest;
 pub use lost::check_lost;
 pub use quorum::check_quorum;
