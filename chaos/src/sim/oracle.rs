@@ -109,6 +109,12 @@ impl Oracle {
         self.losses.push(at);
     }
 
+    /// Was any disk lost? Then a version may have survived without the knowledge of what it superseded: it
+    /// is offered as itself alone (PROTOCOL R8).
+    pub fn lost_any(&self) -> bool {
+        !self.losses.is_empty()
+    }
+
     /// A write.
     pub fn write(&self, id: WriteId) -> &Write {
         &self.writes[id.0 as usize]

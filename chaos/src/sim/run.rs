@@ -125,6 +125,7 @@ impl World {
 
     /// Every key from every node, of all replicas.
     fn read_everything(&mut self) {
+        (0..self.swarm.nodes).for_each(|node| self.detect(node));
         let mut asked = BTreeMap::new();
         for key in 0..self.swarm.keys {
             for node in 0..self.swarm.nodes {
@@ -136,6 +137,9 @@ impl World {
         }
         let until = self.now + LAST_READS;
         while self.step(until) && !self.requests.is_empty() {}
+        if !self.broken.is_empty() {
+            return;
+        }
         let mut live: BTreeMap<usize, (usize, WriteSet)> = BTreeMap::new();
         for (request, (key, node)) in asked {
             let answer = self.last_answers.remove(&request);

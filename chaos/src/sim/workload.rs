@@ -93,6 +93,11 @@ impl Workload {
         Command { key: self.keys[key].clone(), operation, options }
     }
 
+    /// The write that an open request is for.
+    pub(super) fn write_of(&self, request: u64) -> Option<WriteId> {
+        self.open.get(&request)?.write
+    }
+
     /// A read of everything there is of a key, for the end of a run.
     pub(super) fn last_read(&mut self, key: usize, request: u64, now: Time) -> Command {
         let options =

@@ -12,7 +12,7 @@ use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::Workload;
 use dunlin::base::{NodeId, Random, Time};
 use dunlin::node::{Effect, Input, StoreAnswer};
-use dunlin::replication::{Command, Message, Outcome};
+use dunlin::replication::{Command, Failure, Message, Outcome};
 use dunlin::ring::Layout;
 use dunlin::store::Place;
 use std::collections::{BTreeMap, VecDeque};
@@ -483,7 +483,8 @@ impl World {
         let patience = Duration::from_millis(command.options.timeout_ms) + ANSWER_MARGIN;
         let arrival = self.now.max(self.stations[node].paused_until);
         self.requests.sent(request, node, arrival + patience);
-        self.note(node, "command", request, command.key.hash64());
+        let write = self.workload.write_of(request).map_or(u64::MAX, |write| u64::from(write.0));
+        self.note(node, "command", request, write);
         self.schedule(arrival + patience, Happening::Overdue { request });
         let boot = self.stations[node].boot;
         self.after(Duration::ZERO, Happening::Ask { node, boot, request, command: Box::new(command) });
@@ -559,7 +560,19 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Read(_) => "found",
         Outcome::Written(_) => "written",
         Outcome::PreconditionFailed { .. } => "precondition failed",
-        Outcome::Failed(failure) if failure.nothing_written() => "failed, nothing written",
-        Outcome::Failed(_) => "outcome unknown",
+        Outcome::Failed(failure) => failure_name(failure),
+    }
+}
+
+fn failure_name(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::TooFewReplicas { .. } => "too few replicas",
+        Failure::OutcomeUnknown { .. } => "outcome unknown",
+        Failure::ReadTimeout { .. } => "read timeout",
+        Failure::QuorumTooLarge { .. } => "quorum too large",
+        Failure::Overloaded => "overloaded",
+        Failure::NotReady => "not ready",
+        Failure::DiskFull => "disk full",
+        Failure::TooManySiblings { .. } => "too many siblings",
     }
 }
