@@ -37,19 +37,25 @@ pub enum Hunt {
     },
 }
 
-/// Runs seeds `first..first + limit` with this rule broken until one fails.
+/// Runs seeds `first..first + limit` with this rule broken until one fails that holds with every rule kept.
 pub fn hunt(mutation: Mutation, first: u64, limit: u64) -> Hunt {
-    activate(Some(mutation));
     let found = (first..first + limit).find_map(|seed| {
-        // A core that panics under a fault has noticed it, too.
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &DunlinMachine::build, Voice::Quiet)));
-        promise_broken(outcome.ok()).map(|promise| (seed, promise))
+        let promise = attempt(Some(mutation), seed)?;
+        attempt(None, seed).is_none().then_some((seed, promise))
     });
-    activate(None);
     match found {
         Some((seed, promise)) => Hunt::Caught { seed, runs: seed - first + 1, promise },
         None => Hunt::Survived { runs: limit },
     }
+}
+
+/// The first promise that a seed sees broken, with this rule broken or none.
+fn attempt(mutation: Option<Mutation>, seed: u64) -> Option<String> {
+    activate(mutation);
+    // A core that panics under a fault has noticed it, too.
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, &DunlinMachine::build, Voice::Quiet)));
+    activate(None);
+    promise_broken(outcome.ok())
 }
 
 fn promise_broken(report: Option<Report>) -> Option<String> {

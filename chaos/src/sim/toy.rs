@@ -81,7 +81,7 @@ enum Origin {
 enum Stage {
     Forwarded,
     Gather,
-    Store(Box<WriteResult>, DotSet),
+    Store(Box<WriteResult>),
 }
 
 enum Then {
@@ -349,7 +349,7 @@ impl Toy {
             expires_at: None,
         };
         job.from.clear();
-        job.stage = Stage::Store(Box::new(result), dot.into());
+        job.stage = Stage::Store(Box::new(result));
         self.append(Then::Own(number, key.clone()), &key, state, effects);
         if self.flaw == Flaw::AnswersEarly {
             if let Some(job) = self.jobs.get_mut(&number) {
@@ -400,7 +400,7 @@ impl Toy {
     fn replicated(&mut self, number: u64, effects: &mut Vec<Effect>) {
         let replicas = self.view.layout.copies();
         let Some(job) = self.jobs.get(&number) else { return };
-        let Stage::Store(result, _) = &job.stage else { return };
+        let Stage::Store(result) = &job.stage else { return };
         if job.from.len() >= job.command.options.w.of(replicas).unwrap_or(replicas) {
             let result = WriteResult { acks: job.from.len().min(replicas), ..WriteResult::clone(result) };
             self.finish(number, Outcome::Written(result), effects);

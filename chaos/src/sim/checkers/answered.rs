@@ -46,7 +46,9 @@ impl Requests {
 
     /// A process is gone: nobody is answered by it any more. Returns the commands it leaves open.
     pub fn died(&mut self, node: usize) -> Vec<u64> {
-        self.open.extract_if(.., |_, open| open.node == node).map(|(request, _)| request).collect()
+        let (gone, left) = std::mem::take(&mut self.open).into_iter().partition(|(_, open)| open.node == node);
+        self.open = left;
+        BTreeMap::into_keys(gone).collect()
     }
 
     /// A process stood still for some time: its commands have that much longer.
