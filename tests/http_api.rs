@@ -9,7 +9,8 @@ use dunlin::replication::{
     Command, Condition, Failure, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
 };
 use dunlin::runtime::http::{
-    CoreHandle, CoreRequest, HttpLimits, HttpState, MAX_CONFLICT_BYTES, TokenSecrets, serve, system_wall_clock,
+    BodyBudget, CoreHandle, CoreRequest, HttpLimits, HttpState, MAX_CONFLICT_BYTES, TokenSecrets, serve,
+    system_wall_clock,
 };
 use dunlin::runtime::metrics::Metrics;
 use dunlin::runtime::status::{
@@ -173,7 +174,11 @@ fn secret(byte: u8) -> TokenSecret {
     TokenSecret::new([byte; 32])
 }
 
-async fn start(limits: HttpLimits, answering: bool) -> (Api, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+async fn start(
+    limits: HttpLimits,
+    bodies: usize,
+    answering: bool,
+) -> (Api, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let (commands, mut requests) = mpsc::channel::<CoreRequest>(1);
     let (status, watched) = watch::channel(Arc::new(status()));
     let core = Arc::new(Mutex::new(FakeCore::default()));
@@ -192,6 +197,7 @@ async fn start(limits: HttpLimits, answering: bool) -> (Api, oneshot::Sender<()>
         core: CoreHandle::new(commands, watched),
         secrets: TokenSecrets::new(secret(1), Some(secret(2))),
         defaults: Options::default(),
+        bodies: BodyBudget::new(bodies),
         limits,
         metrics: metrics.clone(),
         wall_clock: system_wall_clock,
@@ -208,9 +214,9 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn with_limits(limits: HttpLimits, test: impl AsyncFnOnce(Api)) {
+fn with_limits(limits: HttpLimits, bodies: usize, test: impl AsyncFnOnce(Api)) {
     runtime().block_on(async {
-        let (api, stop, served) = start(limits, true).await;
+        let (api, stop, served) = start(limits, bodies, true).await;
         test(api).await;
         drop(stop);
         served.await.unwrap();
@@ -218,7 +224,7 @@ fn with_limits(limits: HttpLimits, test: impl AsyncFnOnce(Api)) {
 }
 
 fn with_api(test: impl AsyncFnOnce(Api)) {
-    with_limits(HttpLimits { max_value_bytes: VALUE_LIMIT, ..HttpLimits::default() }, test);
+    with_limits(HttpLimits { max_value_bytes: VALUE_LIMIT, ..HttpLimits::default() }, VALUE_LIMIT, test);
 }
 
 fn header(name: &'static str) -> HeaderName {
@@ -380,7 +386,7 @@ fn a_client_that_asks_first_is_told_before_it_sends() {
 fn slow_heads_and_bodies_are_cut_off() {
     let short = Duration::from_millis(50);
     let limits = HttpLimits { header_timeout: short, body_timeout: short, ..HttpLimits::default() };
-    with_limits(limits, async |api| {
+    with_limits(limits, VALUE_LIMIT, async |api| {
         let answer = api.raw("PUT /kv/k HTTP/1.1\r\nHost: x\r\n").await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
         let answer =
@@ -404,12 +410,42 @@ fn heads_beyond_the_limit_are_431() {
 
 #[test]
 fn a_connection_too_many_is_told_503() {
-    with_limits(HttpLimits { max_connections: 1, ..HttpLimits::default() }, async |api| {
+    with_limits(HttpLimits { max_connections: 1, ..HttpLimits::default() }, VALUE_LIMIT, async |api| {
         assert_eq!(api.get("/livez").await.status, 200);
         let mut refused = TcpStream::connect(api.address).await.unwrap();
         let mut answer = String::new();
         refused.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"overloaded\""), "{answer}");
+    });
+}
+
+#[test]
+fn bodies_beyond_what_the_node_can_hold_are_shed_and_room_is_given_back() {
+    with_limits(HttpLimits::default(), 1000, async |api| {
+        for _ in 0..3 {
+            assert!(api.client.put(b"k", vec![7; 1000]).await.unwrap().status.is_success());
+        }
+        let shed = api.client.put(b"k", vec![7; 1001]).await.unwrap();
+        assert_eq!(told(&shed), problem(503, "overloaded"));
+        assert!(api.client.put(b"k", vec![7; 1000]).await.unwrap().status.is_success());
+    });
+}
+
+#[test]
+fn an_unchanged_answer_covers_no_more_than_the_client_has_seen() {
+    with_api(async |api| {
+        api.make_siblings("/kv/k", &["one", "two"]).await;
+        let refused = api.ask(Request::put(b"k", "v").header(header("if-none-match"), "*")).await;
+        for tag in [refused.header("etag").unwrap(), "*"] {
+            let unchanged = api.ask(Request::get(b"k").header(header("if-none-match"), tag)).await;
+            assert_eq!(unchanged.status, 304);
+            api.ask(Request::put(b"k", tag.to_owned()).context(unchanged.context().unwrap())).await;
+        }
+        assert_eq!(api.get("/kv/k").await.json().unwrap()["siblings"].as_array().unwrap().len(), 4);
+        let all = api.get("/kv/k").await;
+        let unchanged = api.ask(Request::get(b"k").header(header("if-none-match"), all.header("etag").unwrap())).await;
+        api.ask(Request::put(b"k", "v").context(unchanged.context().unwrap())).await;
+        assert_eq!(&api.get("/kv/k").await.body[..], b"v");
     });
 }
 
@@ -650,7 +686,7 @@ fn failures_say_whether_anything_was_written() {
 #[test]
 fn a_core_that_is_behind_sheds_what_does_not_fit_its_queue() {
     runtime().block_on(async {
-        let (api, stop, served) = start(HttpLimits::default(), false).await;
+        let (api, stop, served) = start(HttpLimits::default(), VALUE_LIMIT, false).await;
         let waiting = api.get("/kv/a?timeout=1ms");
         let shed = async {
             // The first request takes the queue's only place; whichever comes second is shed.

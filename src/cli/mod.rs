@@ -7,11 +7,13 @@
 //!
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
+mod block_on;
 mod certs;
 mod client;
 mod cluster;
 mod dev;
 mod exit;
+mod inspect;
 mod kv;
 mod logging;
 mod overrides;
@@ -45,6 +47,7 @@ enum Command {
     Put(kv::PutArgs),
     Get(kv::GetArgs),
     Delete(kv::DeleteArgs),
+    Inspect(inspect::Inspect),
 }
 
 /// Runs the command the process was started with.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Put(args) => return client::put(&args),
         Command::Get(args) => return client::get(&args),
         Command::Delete(args) => return client::delete(&args),
+        Command::Inspect(inspect) => inspect.run(),
     };
     match result {
         Ok(()) => ExitStatus::OK.into(),

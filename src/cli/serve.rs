@@ -1,5 +1,6 @@
 //! `dunlin serve`: one node.
 
+use super::block_on::block_on;
 use super::exit::Failure;
 use super::logging;
 use super::overrides::Overrides;
@@ -50,10 +51,8 @@ fn serve(settings: Settings, parent: Parent) -> Result<(), Failure> {
     let _pid_file = pid_file.as_deref().map(PidFile::write).transpose().map_err(|error| {
         Failure::usage(format!("node.pid_file: cannot write {}: {error}", pid_file.unwrap_or_default().display()))
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
+    block_on(async {
         let signals = Signals::new().map_err(|error| Failure::new(format!("cannot take signals: {error}")))?;
         Ok(server::run(settings, requested(signals, parent)).await?)
-    })
+    })?
 }

@@ -243,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn a_log_may_move_to_a_thread_and_a_reader_be_shared() {
+        fn moves<T: Send>() {}
+        fn shared<T: Clone + Send + Sync>() {}
+        moves::<crate::store::Log<RealDisk>>();
+        shared::<crate::store::Reader<RealDisk>>();
+    }
+
+    #[test]
     fn a_directory_is_held_by_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let held = open(disk(directory.path()), options(1)).unwrap();

@@ -5,7 +5,7 @@ use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
 use super::flusher;
-use super::http::{self, COMMAND_QUEUE, CoreHandle, HttpLimits, HttpState, TokenSecrets, system_wall_clock};
+use super::http::{self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpLimits, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock};
 use super::identity::NodeIdentity;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
@@ -299,6 +299,7 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
     let sealing = secrets.next().ok_or_else(|| ServeError::Refused("cluster.secret_file: none".into()))??;
     let previous = secrets.next().transpose()?;
     let limits = &settings.limits;
+    let max_value_bytes = usize::try_from(limits.max_value_bytes.0).unwrap_or(usize::MAX);
     Ok(HttpState {
         core,
         secrets: TokenSecrets::new(sealing, previous),
@@ -309,13 +310,14 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
             timeout_ms: u64::try_from(defaults.timeout.as_millis()).unwrap_or(u64::MAX),
         },
         limits: HttpLimits {
-            max_value_bytes: usize::try_from(limits.max_value_bytes.0).unwrap_or(usize::MAX),
+            max_value_bytes,
             max_connections: limits.max_connections as usize,
             header_timeout: limits.header_timeout,
             body_timeout: limits.body_timeout,
             write_timeout: limits.body_timeout,
         },
         metrics,
+        bodies: BodyBudget::new(MAX_BODY_BYTES_HELD.max(max_value_bytes)),
         wall_clock: system_wall_clock,
     })
 }

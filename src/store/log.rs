@@ -179,9 +179,10 @@ impl<D: Disk> Log<D> {
         let written = self.disk.write_at(&file, 0, &header.encode()).and_then(|()| self.disk.sync(&file));
         written.and_then(|()| sync_names(&*self.disk)).map_err(|error| self.poison(error))?;
         if self.phase == Phase::Serving {
-            self.identity.newest = segment;
-            self.identity.durable = self.durable;
-            self.unless_full(self.identity.replace(&*self.disk))?;
+            // Until this is on disk the segment counts for nothing, and the one before goes on.
+            let next = Identity { newest: segment, durable: self.durable, ..self.identity.clone() };
+            self.unless_full(next.replace(&*self.disk))?;
+            self.identity = next;
         }
         self.unfinished = None;
         self.reader.admit(segment, generation, Some(file.clone()));

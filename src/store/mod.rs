@@ -8,7 +8,10 @@ mod disk;
 mod frame;
 mod identity;
 mod index;
+mod inspect;
 mod log;
+#[cfg(test)]
+mod memory;
 mod open;
 mod place;
 mod reader;
@@ -24,6 +27,7 @@ mod verdict;
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use identity::{Birth, Durability};
 pub use index::Index;
+pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSegment, Inspection, inspect};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Place, Sequence};

@@ -1,6 +1,6 @@
 //! Opening a data directory: survey, verdict, replay, and what has to be written before anything is served.
 
-use super::frame::{self, Entry, Seat};
+use super::frame::{self, Entry};
 use super::identity::{
     Birth, Durability, Ending, FoundIdentity, Identity, genesis_name, marker_name, put_marker, sync_names,
 };
@@ -15,6 +15,7 @@ use super::{
     AppendError, Body, Disk, DiskError, DiskErrorKind, Log, OpenError, Opening, PartitionTable, Published, Reader,
     Record, Recovered, Sequence,
 };
+use crate::base::{Mutation, broken};
 use crate::causal::Actor;
 use std::sync::Arc;
 
@@ -119,7 +120,13 @@ impl<D: Disk> Recovery<D> {
         self.remove_unanswered()?;
         let proven = verdict.accepted.partition_point(|framed| framed.sequence <= verdict.durable);
         let (proven, tail) = verdict.accepted.split_at(proven);
-        self.play_all(proven)?;
+        if broken(Mutation::DiskPositionOrder) {
+            let mut by_position = proven.to_vec();
+            by_position.sort_by_key(|framed| framed.place);
+            self.play_all(&by_position)?;
+        } else {
+            self.play_all(proven)?;
+        }
         self.copy_tail(tail)?;
         let resets = match verdict.opening {
             Opening::Renewed { reason } if reason.resets() => self.write_resets()?,
@@ -165,10 +172,11 @@ impl<D: Disk> Recovery<D> {
                 continue;
             };
             let disk = self.log.disk.clone();
-            let mut window = Window::new(&*disk, &file, u64::MAX);
-            for Framed { sequence, place } in run.iter().copied() {
-                let seat = Seat { segment: place.segment, generation, offset: place.offset };
-                let record = window.frame(seat)?.ok().and_then(|(_, payload)| frame::decode(payload));
+            let mut window = Window::new(&*disk, &file, Framed::end(run));
+            for framed in run {
+                let Framed { sequence, place } = *framed;
+                let record =
+                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 self.replay.play(sequence, record, place);
             }
@@ -283,4 +291,117 @@ fn append_failed(error: AppendError) -> OpenError {
         AppendError::Full => unexpected_full(),
         AppendError::Poisoned(error) => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{HybridTime, Key};
+    use crate::causal::{Content, Dot, DotSet, Object, Version};
+    use crate::ring::PartitionId;
+    use crate::store::memory::MemoryDisk;
+
+    fn options(actor: u64) -> OpenOptions {
+        OpenOptions {
+            fresh_actor: Actor(actor),
+            segment_bytes: 1 << 16,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Complete,
+        }
+    }
+
+    fn put(key: &str, counter: u64, superseded: u64) -> Record {
+        let dot = Dot { actor: Actor(7), counter };
+        let value = vec![counter as u8; 9].into();
+        let content = Content {
+            value,
+            content_type: String::new(),
+            metadata: vec![],
+            written_at: HybridTime(0),
+            expires_at: None,
+        };
+        let object = Object { versions: vec![Version { dot, content }], leftover: DotSet::EMPTY };
+        let dots = (superseded..=counter).map(|counter| Dot { actor: Actor(7), counter }).collect();
+        let key = Key::new(key.to_owned()).unwrap();
+        Record { partition: PartitionId(0), body: Body::Object { key, object, dots, minted: Some(counter) } }
+    }
+
+    /// A log as compaction leaves it: an older record of a key behind a newer one.
+    fn older_record_found_last() {
+        let disk = Arc::new(MemoryDisk::default());
+        let mut log = open(disk.clone(), options(7)).unwrap().log;
+        let entries = [(2, put("a", 2, 1)), (1, put("a", 1, 1)), (3, put("b", 3, 3))];
+        let entries: Vec<Entry> = entries.iter().map(|(at, record)| Entry::of(Sequence(*at), record)).collect();
+        log.write(&entries).unwrap();
+        log.close().unwrap();
+        let store = open(disk, options(8)).unwrap();
+        assert_eq!(store.recovered.opening, Opening::Kept);
+        let table = &store.recovered.tables[&PartitionId(0)];
+        let key = Key::new("a").unwrap();
+        let places: Vec<_> = table.index.candidates(key.hash64()).collect();
+        assert_eq!(places.len(), 1);
+        assert_eq!(store.reader.read(places[0]).unwrap(), put("a", 2, 1));
+    }
+
+    #[test]
+    fn the_highest_sequence_of_a_key_wins_wherever_it_lies() {
+        older_record_found_last();
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn recovery_by_position_is_noticed() {
+        crate::base::mutation::activate(Some(Mutation::DiskPositionOrder));
+        let outcome = std::panic::catch_unwind(older_record_found_last);
+        crate::base::mutation::activate(None);
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn a_batch_longer_than_a_segment_gets_its_own() {
+        let disk = Arc::new(MemoryDisk::default());
+        let mut store = open(disk.clone(), options(7)).unwrap();
+        let batch: Vec<Record> = (1..2000).map(|counter| put(&format!("key {counter}"), counter, counter)).collect();
+        let places = store.log.append(&batch).unwrap();
+        assert!(places.iter().all(|(place, _)| place.segment == 1));
+        store.log.append(&batch[..100]).unwrap();
+        assert_eq!(store.log.newest(), 2);
+        store.log.close().unwrap();
+        let store = open(disk, options(8)).unwrap();
+        assert_eq!(store.recovered.tables[&PartitionId(0)].index.len(), 1999);
+    }
+
+    #[test]
+    fn a_segment_of_a_later_format_is_refused_and_left_alone() {
+        let disk = Arc::new(MemoryDisk::default());
+        let mut store = open(disk.clone(), options(7)).unwrap();
+        store.log.append(&[put("a", 1, 1)]).unwrap();
+        store.log.close().unwrap();
+        let file = disk.open(&segment_name(1)).unwrap();
+        let mut header = disk.read_at(&file, 0, 60).unwrap();
+        header[8] = 9;
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        disk.write_at(&file, 0, &header).unwrap();
+        let refused = OpenError::UnknownFormat { file: "segment-00000001.log".into(), format: 9 };
+        assert_eq!(open(disk.clone(), options(8)).err(), Some(refused));
+        assert!(disk.open(&marker_name()).is_err());
+    }
+
+    /// Run by hand: `cargo test --release --no-default-features --lib -- --ignored a_million`.
+    #[test]
+    #[ignore = "measures"]
+    fn a_million_records_are_recovered() {
+        let disk = Arc::new(MemoryDisk::default());
+        let options = OpenOptions { segment_bytes: DEFAULT_SEGMENT_BYTES, ..options(7) };
+        let mut store = open(disk.clone(), options).unwrap();
+        for batch in 0..1000u64 {
+            let counters = batch * 1000 + 1..=batch * 1000 + 1000;
+            let batch: Vec<Record> = counters.map(|counter| put(&format!("key {counter}"), counter, counter)).collect();
+            store.log.append(&batch).unwrap();
+        }
+        store.log.close().unwrap();
+        let store = open(disk, options).unwrap();
+        assert_eq!(store.recovered.tables[&PartitionId(0)].index.len(), 1_000_000);
+    }
 }

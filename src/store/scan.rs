@@ -3,12 +3,16 @@
 use super::frame::{self, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameError, FrameHeader, Seat};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use super::{Disk, DiskError, DiskErrorKind, OpenError, Place, Sequence};
+use crate::base::{Mutation, broken};
 
 /// Bytes read at once: large enough that calls cost nothing, small enough to stay in the processor's cache.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// What cannot be read is looked at in pieces of this size, so that one bad sector costs one page.
+/// Stretches of zeros are passed over in steps of this.
 const PAGE_BYTES: usize = 4096;
+
+/// What cannot be read is tried again in pieces of this size, so that one bad sector costs no other.
+const SECTOR_BYTES: u64 = 512;
 
 /// Everything recovery needs to know of one segment.
 #[derive(Debug, Default)]
@@ -28,6 +32,19 @@ pub(super) struct Scan {
 pub(super) struct Framed {
     pub(super) sequence: Sequence,
     pub(super) place: Place,
+}
+
+impl Framed {
+    /// Where the frame lies in a file of this generation.
+    pub(super) fn seat(&self, generation: u64) -> Seat {
+        Seat { segment: self.place.segment, generation, offset: self.place.offset }
+    }
+
+    /// Where the last of these frames of one segment ends.
+    pub(super) fn end(frames: &[Framed]) -> u64 {
+        let ends = frames.iter().map(|framed| u64::from(framed.place.offset) + u64::from(framed.place.length));
+        ends.max().unwrap_or(0)
+    }
 }
 
 /// A range of a file.
@@ -76,6 +93,7 @@ impl Scan {
                     let file = segment_name(header.segment).0;
                     return Err(OpenError::UnknownFormat { file, format: format.into() });
                 }
+                Err(FrameError::Damaged) if broken(Mutation::TruncateAtFirstBadRecord) => break,
                 Err(FrameError::Damaged) => {
                     let from = *gap.get_or_insert(offset);
                     let zeros = window.zeros_at(offset)?;
@@ -143,7 +161,8 @@ impl<'a, D: Disk> Window<'a, D> {
         }
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
-            let (at, piece) = (offset + bytes.len() as u64, PAGE_BYTES.min(length - bytes.len()));
+            let at = offset + bytes.len() as u64;
+            let piece = ((SECTOR_BYTES - at % SECTOR_BYTES) as usize).min(length - bytes.len());
             match self.disk.read_at(self.file, at, piece) {
                 Ok(read) if read.len() == piece => bytes.extend(read),
                 Ok(read) => {

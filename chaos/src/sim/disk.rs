@@ -327,7 +327,9 @@ impl State {
             }
             *left -= 1;
         }
-        self.recording.iter_mut().for_each(|recording| recording.push(operation.clone()));
+        if let Some(recording) = &mut self.recording {
+            recording.push(operation);
+        }
         Ok(())
     }
 

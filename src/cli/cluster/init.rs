@@ -4,8 +4,9 @@ use super::birth::create;
 use super::plan::{Plan, PlannedNode};
 use crate::base::NodeId;
 use crate::cli::exit::Failure;
+use crate::membership::MAX_ZONE_BYTES;
 use crate::ring::Partitioning;
-use crate::runtime::settings::{HostPort, is_name};
+use crate::runtime::settings::{HostPort, HostPortError, NAME_RULE, is_name};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -119,18 +120,21 @@ fn distinct_nodes(plan: &Plan) -> Result<(), String> {
 
 fn named_address(text: &str) -> Result<(String, HostPort), String> {
     let (name, address) = named(text, "HOST:PORT")?;
-    Ok((name, address.parse().map_err(|error: crate::runtime::settings::HostPortError| error.to_string())?))
+    Ok((name, address.parse().map_err(|error: HostPortError| error.to_string())?))
 }
 
 fn named_zone(text: &str) -> Result<(String, String), String> {
-    named(text, "ZONE").map(|(name, zone)| (name, zone.into()))
+    let (name, zone) = named(text, "ZONE")?;
+    if zone.len() > MAX_ZONE_BYTES {
+        return Err(format!("{zone:?} has {} bytes; at most {MAX_ZONE_BYTES} are allowed", zone.len()));
+    }
+    Ok((name, zone.into()))
 }
 
 fn named<'a>(text: &'a str, what: &str) -> Result<(String, &'a str), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("NAME={what} is expected"))?;
     if !is_name(name) {
-        let allowed = "up to 64 letters, digits, -, _ and ., beginning with a letter or digit";
-        return Err(format!("{name:?} is no name for a node; {allowed} are allowed"));
+        return Err(format!("{name:?} is no name for a node; {NAME_RULE} are allowed"));
     }
     Ok((name.into(), value))
 }

@@ -18,14 +18,14 @@ struct Asked {
 
 /// Show members, their states, hints held and what is being copied, as one node sees it
 #[derive(clap::Args)]
-pub(super) struct Status {
+pub(in crate::cli) struct Status {
     #[command(flatten)]
     asked: Asked,
 }
 
 /// Show which nodes hold which partitions, or who is asked about a key
 #[derive(clap::Args)]
-pub(super) struct Ring {
+pub(in crate::cli) struct Ring {
     /// A key; without it, every partition
     key: Option<String>,
     #[command(flatten)]

@@ -6,12 +6,12 @@
 //! which this process holds open, even if it is killed.
 
 mod directory;
-mod fetch;
 mod hints;
 mod process;
 mod readiness;
 mod strays;
 
+use super::block_on::block_on;
 use super::exit::Failure;
 use super::shutdown::Signals;
 use directory::{DevNode, Home};
@@ -43,20 +43,19 @@ impl Dev {
     pub(super) fn run(self) -> Result<(), Failure> {
         let home = Home::open(self.data).map_err(Failure::new)?;
         let nodes = home.prepare(self.nodes.map(|nodes| nodes as usize), self.http_port).map_err(Failure::new)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
-        runtime.block_on(supervise(&nodes)).map_err(Failure::new)
+        block_on(supervise(&nodes))?.map_err(Failure::new)
     }
 }
 
 /// Runs the nodes until a signal comes, or one dies before all are ready.
 async fn supervise(nodes: &[DevNode]) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| format!("cannot take signals: {error}"))?;
+    let client = readiness::client(nodes)?;
     let mut processes = Processes::start(nodes)?;
     let ended = tokio::select! {
         () = signals.next() => Ended::Asked,
         exited = processes.next_exit() => Ended::Early(exited),
-        () = readiness::wait(nodes) => Ended::Ready,
+        () = readiness::wait(&client, nodes) => Ended::Ready,
     };
     let result = match ended {
         Ended::Asked => Ok(()),

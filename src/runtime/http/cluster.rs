@@ -2,10 +2,11 @@
 
 use super::answer::{self, Response};
 use super::path;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, RETRY_AFTER_SECONDS};
 use super::siblings;
 use crate::runtime::status::ClusterStatus;
 use hyper::StatusCode;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 
 /// `/livez`: the process answers.
@@ -16,7 +17,11 @@ pub(super) fn live() -> Response {
 /// `/readyz`: may clients be sent here, and if not, why.
 pub(super) fn ready(status: &ClusterStatus) -> Response {
     let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer::json(code, &json!({"ready": status.ready, "reasons": status.reasons}))
+    let mut response = answer::json(code, &json!({"ready": status.ready, "reasons": status.reasons}));
+    if !status.ready {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    }
+    response
 }
 
 /// `/cluster`

@@ -4,7 +4,7 @@ use super::answer::CONTEXT;
 use super::parameters::invalid;
 use super::problem::{Code, Problem};
 use crate::base::Key;
-use crate::causal::{DotSet, Token, TokenSecret};
+use crate::causal::{Dot, DotSet, Token, TokenSecret};
 use crate::replication::Condition;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -44,6 +44,14 @@ enum WeakTags {
 }
 
 impl EntityTags {
+    /// Has a client that shows these tags seen this version? `*` shows nothing.
+    pub(super) fn cover(&self, dot: Dot) -> bool {
+        match self {
+            EntityTags::Any => false,
+            EntityTags::Tokens(tokens) => tokens.iter().any(|token| token.context.contains(dot)),
+        }
+    }
+
     /// Does one of the tags name this state? `Any` names every state with a live version.
     pub(super) fn name(&self, live_hash: Option<u64>) -> bool {
         match (self, live_hash) {
@@ -141,7 +149,7 @@ fn open(text: &str, secrets: &[TokenSecret], key: &Key) -> Result<Token, Problem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{Actor, Dot};
+    use crate::causal::Actor;
     use hyper::header::HeaderValue;
 
     fn key() -> Key {

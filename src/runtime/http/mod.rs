@@ -31,12 +31,13 @@ mod timestamp;
 mod write;
 
 pub use self::core::{COMMAND_QUEUE, CoreHandle, CoreRequest};
+pub use body::BodyBudget;
 pub use parameters::{MAX_TIMEOUT_MS, MAX_TTL_MS};
 pub use problem::Code;
 pub use server::serve;
 pub use siblings::{MAX_CONFLICT_BYTES, MAX_ENVELOPE_BYTES};
 pub use state::{
-    BODY_TIMEOUT, HEADER_TIMEOUT, HttpLimits, HttpState, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, TokenSecrets,
-    WRITE_TIMEOUT, system_wall_clock,
+    BODY_TIMEOUT, HEADER_TIMEOUT, HttpLimits, HttpState, MAX_BODY_BYTES_HELD, MAX_CONNECTIONS, MAX_HEADER_BYTES,
+    MAX_HEADERS, TokenSecrets, WRITE_TIMEOUT, system_wall_clock,
 };
 pub use write::{MAX_CONTENT_TYPE_BYTES, MAX_METADATA_BYTES};

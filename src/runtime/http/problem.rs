@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// What a client is told to wait before it tries again, in seconds: the shortest the header can say.
 /// Elections and hand-overs there are none; a node that is suspected or full is so for about this long.
-const RETRY_AFTER_SECONDS: u64 = 1;
+pub(super) const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// What went wrong, for programs. The names are final (docs/http-api.md lists them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -59,12 +59,12 @@ impl Reader<'_> {
             return Some(response);
         }
         // Expiry changes what is shown without a new dot, so an old tag proves nothing then.
-        let unchanged = none_match.as_ref().is_some_and(|tags| tags.name(view.visible_hash())) && !view.hides_expired;
-        unchanged.then(|| {
-            let mut response = answer::empty(StatusCode::NOT_MODIFIED);
-            self.set_token(&mut response, view, view.values.iter());
-            response
-        })
+        let tags = none_match.as_ref().filter(|tags| tags.name(view.visible_hash()) && !view.hides_expired)?;
+        let mut response = answer::empty(StatusCode::NOT_MODIFIED);
+        // Nothing is shown here: the token covers what the client has shown that it saw, and no more.
+        let seen = view.values.iter().filter(|shown| shown.dots.iter().all(|dot| tags.cover(*dot)));
+        self.set_token(&mut response, view, seen);
+        Some(response)
     }
 
     fn representation(&self, view: &View) -> Response {

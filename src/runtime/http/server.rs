@@ -37,13 +37,17 @@ pub async fn serve(listener: TcpListener, state: Arc<HttpState>, shutdown: impl 
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < state.limits.max_connections => {
-                    connections.spawn(connection(stream, state.clone(), stopped.clone()));
+            accepted = listener.accept() => {
+                // Connections that have ended do not count.
+                while connections.try_join_next().is_some() {}
+                match accepted {
+                    Ok((stream, _)) if connections.len() < state.limits.max_connections => {
+                        connections.spawn(connection(stream, state.clone(), stopped.clone()));
+                    }
+                    Ok((stream, _)) => refuse(&stream),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
-                Ok((stream, _)) => refuse(&stream),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
+            }
         }
     }
     drop(listener);

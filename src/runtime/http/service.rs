@@ -34,7 +34,9 @@ impl HttpState {
             Err(problem) => problem.answer(),
         };
         answer::set(&mut response, NODE, &self.core.status().node.name);
-        body::drain(&head.headers, &mut body).await;
+        if response.status() != StatusCode::REQUEST_TIMEOUT {
+            body::drain(&head.headers, &mut body).await;
+        }
         self.metrics.record(endpoint.operation(&head.method), response.status().as_u16(), started.elapsed());
         response
     }
@@ -124,11 +126,12 @@ impl Exchange<'_> {
         let parameters = Parameters::of(self.query, Allowed::Put, self.state.defaults)?;
         let conditions = WriteConditions::of(self.headers, self.state.secrets.accepted(), &key)?;
         let description = Description::of(self.headers, parameters.ttl_ms)?;
-        let HttpState { limits, .. } = self.state;
+        let HttpState { limits, bodies, .. } = self.state;
         let limits = BodyLimits { max_bytes: limits.max_value_bytes, timeout: limits.body_timeout };
-        let value = body::read(self.headers, body, limits).await?;
+        let received = body::read(self.headers, body, limits, bodies).await?;
         let WriteConditions { seen, condition } = conditions;
-        let operation = Operation::Write { content: Some(description.with_value(value)), seen, condition };
+        let operation =
+            Operation::Write { content: Some(description.with_value(received.value.clone())), seen, condition };
         self.write(WriteKind::Put, Command { key, operation, options: parameters.options }).await
     }
 

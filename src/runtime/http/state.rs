@@ -1,5 +1,6 @@
 //! What every request shares.
 
+use super::body::BodyBudget;
 use super::core::CoreHandle;
 use crate::base::WallTime;
 use crate::base::limits::DEFAULT_MAX_VALUE_BYTES;
@@ -28,6 +29,9 @@ pub const MAX_HEADER_BYTES: usize = 32 << 10;
 /// Most header fields of a request.
 pub const MAX_HEADERS: usize = 100;
 
+/// Most bytes of bodies held at once: 256 values of the default limit; further ones are told 503.
+pub const MAX_BODY_BYTES_HELD: usize = 256 << 20;
+
 /// What the API needs of its node.
 #[derive(Debug)]
 pub struct HttpState {
@@ -37,6 +41,8 @@ pub struct HttpState {
     pub secrets: TokenSecrets,
     /// What a request gets that does not say otherwise.
     pub defaults: Options,
+    /// Bytes of bodies held at once; [`MAX_BODY_BYTES_HELD`], or more if one value may be larger.
+    pub bodies: BodyBudget,
     /// Sizes and times.
     pub limits: HttpLimits,
     /// What is counted.

@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(response.status(), 204);
         assert_eq!((header("dunlin-acks"), header("dunlin-hinted")), (Some("2/3"), Some("1")));
         assert_eq!(header("dunlin-expires-at"), Some("1970-01-01T00:00:01.500Z"));
-        let token = Token::open(&[secret.clone()], &key, header("dunlin-context").unwrap()).unwrap();
+        let token = Token::open(std::slice::from_ref(&secret), &key, header("dunlin-context").unwrap()).unwrap();
         assert_eq!(token, Token::of(result.context.clone(), &dot(3).into()));
         let created = WriteResult { created: true, ..result };
         assert_eq!(written(WriteKind::Put, &secret, &key, created.clone()).status(), 201);

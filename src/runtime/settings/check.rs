@@ -4,15 +4,16 @@ use super::problem::Problem;
 use super::value::Values;
 use super::{Settings, duration_text};
 use crate::base::ClusterId;
+use crate::membership::MAX_NAME_BYTES;
 
-/// Longest name of a node: it is a file name, a label of a metric and part of every answer.
-pub const MAX_NAME_CHARACTERS: usize = 64;
+/// What a node may be called.
+pub const NAME_RULE: &str = "up to 64 letters, digits, -, _ and ., beginning with a letter or digit";
 
 /// May a node have this name? It becomes a directory's name, so it neither is empty nor begins with `.`
 /// or `-`.
 pub fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    text.len() <= MAX_NAME_CHARACTERS
+    text.len() <= MAX_NAME_BYTES
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
         && text.bytes().all(allowed)
 }
@@ -33,8 +34,7 @@ fn identity(settings: &Settings) -> Vec<Finding> {
     if name.is_empty() {
         found.push(("node.name", "is required: the node's name in the layout".into()));
     } else if !is_name(name) {
-        let allowed = "up to 64 letters, digits, -, _ and ., beginning with a letter or digit";
-        found.push(("node.name", format!("{name:?} is no name; {allowed} are allowed")));
+        found.push(("node.name", format!("{name:?} is no name; {NAME_RULE} are allowed")));
     }
     if settings.cluster.id == ClusterId(0) {
         found.push(("cluster.id", "is required: 32 hexadecimal digits, made by `dunlin cluster init`".into()));
@@ -81,12 +81,6 @@ fn numbers(settings: &Settings) -> Vec<Finding> {
 
 fn timings(settings: &Settings) -> Vec<Finding> {
     let ordered = [
-        (
-            "defaults.timeout",
-            settings.defaults.timeout,
-            "limits.max_command_timeout",
-            settings.limits.max_command_timeout,
-        ),
         (
             "membership.ping_timeout",
             settings.membership.ping_timeout,

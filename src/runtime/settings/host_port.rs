@@ -1,8 +1,12 @@
 //! Where to reach somebody: a host by name or address, and a port.
 
+use crate::membership::MAX_ADDRESS_BYTES;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+
+/// Longest host: members tell each other addresses of limited length, and a port takes six characters.
+const MAX_HOST_BYTES: usize = MAX_ADDRESS_BYTES - 6;
 
 /// A host and a port, not yet resolved. An IPv6 address stands in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +64,7 @@ fn parse(text: &str) -> Option<HostPort> {
         None => host,
     };
     let name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let fits = bracketed.is_some() || (!host.is_empty() && host.len() <= 253 && host.bytes().all(name_byte));
+    let fits = bracketed.is_some() || (!host.is_empty() && host.len() <= MAX_HOST_BYTES && host.bytes().all(name_byte));
     fits.then(|| HostPort { host: host.into(), port })
 }
 

@@ -5,16 +5,8 @@ use super::value::{Input, Setting};
 use super::{Bounds, Shape};
 use crate::base::ClusterId;
 use crate::replication::{Quorum, Sloppiness};
+use crate::store::Durability;
 use std::net::SocketAddr;
-
-/// When a write counts as kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// After fdatasync.
-    Fsync,
-    /// Once the operating system has it: a power failure may take it back.
-    Os,
-}
 
 /// The least severe event that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,7 +31,8 @@ pub enum Shape {
 }
 
 /// The least and the most of a value: of a number itself, of a duration in milliseconds, of a size in
-/// bytes, of a text in characters, of a list in items.
+/// bytes, of a text
+/// in bytes, of a list in items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Smallest allowed.

@@ -2,9 +2,13 @@
 
 use super::knob::{Bounds, Knob, settings};
 use super::value::{Setting, Values};
-use super::{Durability, HostPort, LogFormat, LogLevel, Size};
+use super::{HostPort, LogFormat, LogLevel, Size};
 use crate::base::ClusterId;
+use crate::membership::{MAX_NAME_BYTES, MAX_ZONE_BYTES};
 use crate::replication::{Quorum, Sloppiness};
+use crate::ring::{MAX_REPLICAS, Partitioning};
+use crate::runtime::http::MAX_TIMEOUT_MS;
+use crate::store::Durability;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +18,7 @@ settings! {
     node: Node {
         /// The node's name, as the layout has it. Unique in the cluster: up to 64 letters, digits, `-`, `_` and `.`,
         /// beginning with a letter or digit. Required.
-        name: String = "", Bounds::between(0, 64);
+        name: String = "", Bounds::between(0, MAX_NAME_BYTES as u64);
         "Never after the node has joined."
         /// Directory of the log. One node has it alone; it is locked.
         data_dir: PathBuf = "data", Bounds::NONE;
@@ -29,7 +33,7 @@ settings! {
         advertise_address: Option<HostPort> = "", Bounds::NONE;
         "When peer_address is 0.0.0.0, [::] or behind address translation."
         /// What fails together with this node: rack, room, region. Equal texts are one zone.
-        zone: String = "", Bounds::between(0, 64);
+        zone: String = "", Bounds::between(0, MAX_ZONE_BYTES as u64);
         "As soon as there are two rooms: copies are spread over zones before anything else."
         /// Weight of the node's share of the data; only the proportions between nodes matter.
         capacity: u32 = "1", Bounds::between(1, 1_000_000);
@@ -51,10 +55,10 @@ settings! {
         id: ClusterId = "00000000000000000000000000000000", Bounds::NONE;
         "Never."
         /// Slices of the hash space, a power of two. Peers that differ are refused.
-        partitions: u32 = "1024", Bounds::between(1, 65_536);
+        partitions: u32 = "1024", Bounds::between(1, Partitioning::MAX_COUNT as u64);
         "Only before the cluster is made: ten or more for each node it may ever have."
         /// Copies of everything (N).
-        replicas: u32 = "3", Bounds::between(1, 16);
+        replicas: u32 = "3", Bounds::between(1, MAX_REPLICAS as u64);
         "Only before the cluster is made; later by a change of the layout."
         /// The first layout. Read only when the data directory is empty.
         layout_file: PathBuf = "layout.json", Bounds::NONE;
@@ -67,16 +71,16 @@ settings! {
     /// What a request that does not say otherwise gets.
     defaults: Defaults {
         /// Replicas a read waits for.
-        r: Quorum = "quorum", Bounds::between(1, 16);
+        r: Quorum = "quorum", Bounds::between(1, MAX_REPLICAS as u64);
         "one: fastest, may miss the latest write. r + w must exceed replicas to read one's own writes."
         /// Durable copies a write waits for.
-        w: Quorum = "quorum", Bounds::between(1, 16);
+        w: Quorum = "quorum", Bounds::between(1, MAX_REPLICAS as u64);
         "one: survives no lost disk. all: every replica must be up."
         /// May other nodes stand in for replicas that cannot be reached?
         sloppy: Sloppiness = "true", Bounds::NONE;
         "false: prefers an error to a write that only stand-ins hold."
         /// How long a request may take.
-        timeout: Duration = "2s", Bounds::between(1, 600_000);
+        timeout: Duration = "2s", Bounds::between(1, MAX_TIMEOUT_MS);
         "When clients are far away or values large."
     }
 
@@ -98,9 +102,12 @@ settings! {
         /// Where membership is listened to (UDP). Empty: the peer address, one port up.
         address: Option<SocketAddr> = "", Bounds::NONE;
         "When that port is taken."
-        /// One member is probed per interval. Choose all other timings with it.
+        /// Between two rounds of probes. Choose all other timings with it.
         probe_interval: Duration = "500ms", Bounds::between(10, 60_000);
         "Longer over slow lines: failures are found later, fewer healthy nodes are condemned."
+        /// Members probed per interval.
+        probes_per_round: u32 = "2", Bounds::between(1, 16);
+        "More to find failures sooner in large clusters, for as many more packets."
         /// How long a ping may take, and after it the indirect ones: well above a round trip, below half of probe_interval.
         ping_timeout: Duration = "200ms", Bounds::between(1, 60_000);
         "When round trips take more than 50 ms."
@@ -140,17 +147,17 @@ settings! {
         max_value_bytes: Size = "1MiB", Bounds::between(1 << 10, 64 << 20);
         "Larger only for few keys: large values delay small ones. The same on all nodes."
         /// Open connections of clients. Further ones are refused (503).
-        max_connections: u32 = "4096", Bounds::between(1, 1_000_000);
+        max_connections: u32 = "10240", Bounds::between(1, 1_000_000);
         "With the limit of open files (ulimit -n), which must be higher."
         /// How long a client may take to send a request's head, and to idle before the next.
         header_timeout: Duration = "30s", Bounds::between(10, 3_600_000);
         "Shorter when idle connections use up max_connections."
-        /// How long a client may take to send a request's body, or to receive an answer's.
+        /// How long a client may take to send a request's body.
         body_timeout: Duration = "30s", Bounds::between(10, 3_600_000);
         "Longer for large values over slow lines."
-        /// Longest timeout a request may ask for.
-        max_command_timeout: Duration = "1m", Bounds::between(1, 600_000);
-        "Shorter to bound the memory of requests that wait."
+        /// How long a client may leave an answer unread.
+        write_timeout: Duration = "30s", Bounds::between(10, 3_600_000);
+        "Longer for large values over slow lines."
     }
 
     /// Certificates between peers, and what may be done without.

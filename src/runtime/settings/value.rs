@@ -177,11 +177,11 @@ impl Setting for String {
 
     fn read(input: &Input) -> Option<Self> {
         let text = input.text()?;
-        input.bounds.hold(text.chars().count() as u64).then(|| text.into())
+        input.bounds.hold(text.len() as u64).then(|| text.into())
     }
 
     fn allowed(bounds: Bounds) -> String {
-        format!("a text of {} to {} characters", bounds.least, bounds.most)
+        format!("a text of {} to {} bytes", bounds.least, bounds.most)
     }
 }
 

@@ -1,0 +1,126 @@
+//! Many lives of one store: random batches, random ends, and now and then some damage.
+
+use crate::model::{Model, delete_by, options, put_by};
+use chaos::sim::SimDisk;
+use dunlin::base::Random;
+use dunlin::store::{AppendError, Durability, OpenOptions, Opened, Opening, Record, open};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const LIVES: u64 = 8;
+
+/// A second's worth; set higher by hand after a change of recovery.
+const SEEDS: u64 = 1000;
+
+struct History {
+    /// Machine starts so far.
+    boot: u64,
+    records: Vec<Record>,
+    acknowledged: usize,
+    /// Every dot ever acknowledged: none may be minted twice.
+    minted: BTreeSet<(u64, u32, u64)>,
+}
+
+impl History {
+    fn crash(&mut self, disk: &SimDisk, random: &mut Random, seed: u64) {
+        disk.crash(random);
+        self.boot += 1;
+        if seed.is_multiple_of(5) {
+            // Without syncs a crash may take any suffix.
+            self.acknowledged = 0;
+        }
+    }
+}
+
+/// One life: open, compare, append until something ends it.
+fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u64, seed: u64) {
+    let durability = if seed.is_multiple_of(5) { Durability::Os } else { Durability::Fsync };
+    let fresh = OpenOptions { durability, boot: history.boot, ..options(1000 + life) };
+    let mut store = open(disk.clone(), fresh).unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
+    compare(&store, history, seed, life);
+    let actor = store.recovered.actor.0;
+    let mut next = [0u64; 2];
+    for (partition, next) in next.iter_mut().enumerate() {
+        let table = store.recovered.tables.get(&dunlin::ring::PartitionId(partition as u32));
+        *next = table.map_or(0, |table| table.minted);
+    }
+    disk.cut_power_after(random.below(60));
+    for _ in 0..random.below(12) {
+        let mut batch = Vec::new();
+        for _ in 0..random.between(1, 4) {
+            let partition = random.below(2) as u32;
+            next[partition as usize] += 1;
+            let (key, counter) = (format!("k{}", random.below(6)), next[partition as usize]);
+            batch.push(match random.below(5) {
+                0 => delete_by(actor, partition, &key, counter),
+                _ => put_by(actor, partition, &key, counter, random.below(1500) as usize),
+            });
+        }
+        history.records.extend(batch.clone());
+        match store.log.append(&batch) {
+            Ok(_) => history.acknowledged = history.records.len(),
+            Err(AppendError::Full) => panic!("seed {seed}: no space was ever short"),
+            Err(AppendError::Poisoned(_)) => return,
+        }
+        for record in &batch {
+            if let dunlin::store::Body::Object { dots, .. } = &record.body {
+                let dots = dots.dots().map(|dot| (dot.actor.0, record.partition.0, dot.counter));
+                dots.for_each(|dot| assert!(history.minted.insert(dot), "seed {seed}: {dot:?} was minted twice"));
+            }
+        }
+    }
+    if random.chance(0.3) {
+        let _ = store.log.close();
+    }
+}
+
+fn compare(store: &Opened<SimDisk>, history: &mut History, seed: u64, life: u64) {
+    let model = Model::read(store);
+    let lowest = match store.recovered.opening {
+        Opening::Renewed { reason } if reason.resets() => panic!("seed {seed}, life {life}: {reason:?} after a crash"),
+        _ => history.acknowledged,
+    };
+    let prefix = (lowest..=history.records.len())
+        .find(|length| Model::of_actor(store.recovered.actor, history.records.iter().take(*length)) == model);
+    let prefix = prefix.unwrap_or_else(|| panic!("seed {seed}, life {life}: {:?}", store.recovered.findings));
+    history.records.truncate(prefix);
+    history.acknowledged = prefix;
+}
+
+#[test]
+fn no_life_loses_an_answer_or_mints_a_dot_twice() {
+    for seed in 0..SEEDS {
+        let (disk, mut random) = (Arc::new(SimDisk::new(1)), Random::from_seed(seed));
+        let mut history = History { boot: 0, records: Vec::new(), acknowledged: 0, minted: BTreeSet::new() };
+        for life in 0..LIVES {
+            live(&disk, &mut random, &mut history, life, seed);
+            if random.chance(0.6) {
+                history.crash(&disk, &mut random, seed)
+            } else {
+                disk.end_process()
+            }
+            if random.chance(0.2) {
+                // Recovery is cut short, too.
+                disk.cut_power_after(random.below(14));
+                let _ = open(disk.clone(), OpenOptions { boot: history.boot, ..options(2000 + life) });
+                history.crash(&disk, &mut random, seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_disk() {
+    let run = || {
+        let (disk, mut random) = (Arc::new(SimDisk::new(1)), Random::from_seed(3));
+        let mut history = History { boot: 0, records: Vec::new(), acknowledged: 0, minted: BTreeSet::new() };
+        disk.record();
+        for life in 0..3 {
+            live(&disk, &mut random, &mut history, life, 3);
+            disk.crash(&mut random);
+        }
+        let files: Vec<_> = disk.file_names().into_iter().map(|name| (disk.contents(&name), name)).collect();
+        (disk.recorded(), files)
+    };
+    assert_eq!(run(), run());
+}

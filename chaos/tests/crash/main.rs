@@ -1,0 +1,11 @@
+//! Crash tests of the store: every prefix of its disk calls, every un-synced change kept or lost,
+//! every byte flipped.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod damage;
+mod lives;
+mod model;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod power;

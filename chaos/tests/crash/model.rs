@@ -1,0 +1,203 @@
+//! The store as a plain map: what any prefix of a workload amounts to, without logs, clocks or tricks.
+
+use chaos::sim::SimDisk;
+use dunlin::base::{HybridTime, Key, NodeId};
+use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
+use dunlin::ring::PartitionId;
+use dunlin::store::{Birth, Body, Durability, HintBody, OpenOptions, Opened, Record, Sequence};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The actor of the workload: the first opening draws it.
+pub(crate) const ACTOR: u64 = 7;
+
+pub(crate) fn options(actor: u64) -> OpenOptions {
+    OpenOptions {
+        fresh_actor: Actor(actor),
+        segment_bytes: 4096,
+        durability: Durability::Fsync,
+        boot: 1,
+        birth: Birth::Complete,
+    }
+}
+
+pub(crate) fn dot(actor: u64, counter: u64) -> Dot {
+    Dot { actor: Actor(actor), counter }
+}
+
+fn content(dot: Dot, bytes: usize) -> Content {
+    let mut value = format!("{dot}:").into_bytes();
+    value.resize(value.len() + bytes, dot.counter as u8);
+    Content {
+        value: value.into(),
+        content_type: "text/plain".into(),
+        metadata: vec![],
+        written_at: HybridTime(1),
+        expires_at: None,
+    }
+}
+
+pub(crate) fn put(partition: u32, key: &str, dot: Dot, bytes: usize) -> Record {
+    let versions = vec![Version { dot, content: content(dot, bytes) }];
+    let object = Object { versions, leftover: DotSet::EMPTY };
+    let key = Key::new(key.to_owned()).unwrap();
+    let minted = (dot.actor.0 == ACTOR).then_some(dot.counter);
+    Record { partition: PartitionId(partition), body: Body::Object { key, object, dots: dot.into(), minted } }
+}
+
+/// A put minted by any actor.
+pub(crate) fn put_by(actor: u64, partition: u32, key: &str, counter: u64, bytes: usize) -> Record {
+    let mut record = put(partition, key, dot(actor, counter), bytes);
+    if let Body::Object { minted, .. } = &mut record.body {
+        *minted = Some(counter);
+    }
+    record
+}
+
+/// A delete minted by any actor.
+pub(crate) fn delete_by(actor: u64, partition: u32, key: &str, counter: u64) -> Record {
+    delete(partition, key, dot(actor, counter))
+}
+
+pub(crate) fn delete(partition: u32, key: &str, dot: Dot) -> Record {
+    let key = Key::new(key.to_owned()).unwrap();
+    let body = Body::Object { key, object: Object::default(), dots: dot.into(), minted: Some(dot.counter) };
+    Record { partition: PartitionId(partition), body }
+}
+
+pub(crate) fn hint(partition: u32, key: &str, dot: Dot, targets: &[u64]) -> Record {
+    let state = Filled { versions: vec![Version { dot, content: content(dot, 80) }], context: dot.into() };
+    let body = HintBody {
+        targets: targets.iter().copied().map(NodeId).collect(),
+        key: Key::new(key.to_owned()).unwrap(),
+        state,
+        dots: dot.into(),
+        minted: Some(dot.counter),
+    };
+    Record { partition: PartitionId(partition), body: Body::Hint(body) }
+}
+
+fn plain(partition: u32, body: Body) -> Record {
+    Record { partition: PartitionId(partition), body }
+}
+
+/// Every kind of record, over several segments, in batches of different sizes.
+pub(crate) fn workload() -> Vec<Vec<Record>> {
+    let mut next = [0u64; 3];
+    let mut mint = |partition: u32| {
+        next[partition as usize] += 1;
+        dot(ACTOR, next[partition as usize])
+    };
+    let mut batches: Vec<Vec<Record>> = Vec::new();
+    for n in 0..14u32 {
+        let partition = n % 2;
+        let mut batch = vec![put(partition, &format!("key-{}", n % 5), mint(partition), 90 * n as usize)];
+        match n {
+            2 => batch.push(hint(2, "held", mint(2), &[1, 2])),
+            3 => batch.push(plain(0, Body::Join { dots: (1..4).map(|c| dot(99, c)).collect() })),
+            5 => batch.push(plain(2, Body::HintDone { hint: Sequence(4), target: NodeId(1) })),
+            6 => batch.push(delete(0, "key-0", mint(0))),
+            8 => batch.extend([put(1, "key-1", dot(55, 1), 3000), put(1, "key-3", dot(55, 2), 700)]),
+            9 => batch.push(plain(2, Body::HintDone { hint: Sequence(4), target: NodeId(2) })),
+            10 => batch.push(hint(2, "held too", mint(2), &[3])),
+            11 => {
+                let burnt = mint(1);
+                batch.push(plain(1, Body::Void { dots: burnt.into(), minted: burnt.counter }));
+            }
+            _ => {}
+        }
+        batches.push(batch);
+    }
+    batches
+}
+
+/// What a partition amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) clock: BTreeSet<Dot>,
+    pub(crate) minted: u64,
+    pub(crate) objects: BTreeMap<Key, Object>,
+}
+
+/// What a store amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    pub(crate) partitions: BTreeMap<PartitionId, Partition>,
+    /// By sequence: targets still open.
+    pub(crate) hints: BTreeMap<u64, BTreeSet<NodeId>>,
+}
+
+impl Model {
+    /// The state after these records, the first of which has sequence 1.
+    pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Model {
+        let mut model = Model::default();
+        for (at, record) in records.into_iter().enumerate() {
+            model.play(at as u64 + 1, record);
+        }
+        model
+    }
+
+    /// The same, with the counters of one actor only.
+    pub(crate) fn of_actor<'a>(actor: Actor, records: impl IntoIterator<Item = &'a Record>) -> Model {
+        let own = |record: &Record| {
+            let mut record = record.clone();
+            if let Body::Object { dots, minted, .. } = &mut record.body {
+                *minted = minted.filter(|_| dots.of(actor).is_some());
+            }
+            record
+        };
+        Model::of(records.into_iter().map(own).collect::<Vec<_>>().iter())
+    }
+
+    fn play(&mut self, sequence: u64, record: &Record) {
+        let partition = self.partitions.entry(record.partition).or_default();
+        match &record.body {
+            Body::Object { key, object, dots, minted } => {
+                partition.clock.extend(dots.dots());
+                partition.minted = partition.minted.max(minted.unwrap_or(0));
+                partition.objects.insert(key.clone(), object.clone());
+                partition.objects.retain(|_, object| !object.versions.is_empty());
+            }
+            Body::Join { dots } => partition.clock.extend(dots.dots()),
+            Body::Void { dots, minted } => {
+                partition.clock.extend(dots.dots());
+                partition.minted = partition.minted.max(*minted);
+            }
+            Body::Hint(hint) => {
+                partition.minted = partition.minted.max(hint.minted.unwrap_or(0));
+                self.hints.insert(sequence, hint.targets.iter().copied().collect());
+            }
+            Body::HintDone { hint, target } => {
+                self.hints.entry(hint.0).and_modify(|targets| {
+                    targets.remove(target);
+                });
+                self.hints.retain(|_, targets| !targets.is_empty());
+            }
+            Body::Complete | Body::Reset { .. } => {}
+        }
+    }
+
+    /// The state a store says it has, every object read through its index.
+    pub(crate) fn read(store: &Opened<SimDisk>) -> Model {
+        let mut model = Model::default();
+        for (id, table) in &store.recovered.tables {
+            let partition = model.partitions.entry(*id).or_default();
+            partition.clock = table.clock.dots().collect();
+            partition.minted = table.minted;
+            let mut hash = 0;
+            for (_, place) in table.index.from(0) {
+                let record = store.reader.read(place).unwrap();
+                let Body::Object { key, object, .. } = record.body else { panic!("a slot holds {record:?}") };
+                hash ^= dunlin::causal::entry_hash(&key, &object.versions);
+                assert_eq!(record.partition, *id);
+                assert_eq!(partition.objects.insert(key, object), None, "two slots for one key");
+            }
+            assert_eq!(hash, table.hash, "the partition's hash");
+        }
+        for (sequence, hint) in &store.recovered.hints {
+            let record = store.reader.read(hint.place).unwrap();
+            assert!(matches!(record.body, Body::Hint(body) if body.key == hint.key && body.dots == hint.dots));
+            model.hints.insert(sequence.0, hint.targets.iter().copied().collect());
+        }
+        model
+    }
+}

@@ -1,0 +1,55 @@
+//! Each rule of the store broken in turn: the tests must notice. Built with the feature `mutants`.
+
+use crate::{damage, power};
+use dunlin::base::Mutation;
+use dunlin::base::mutation::activate;
+use std::panic::catch_unwind;
+
+fn caught(mutation: Mutation, by: fn()) {
+    activate(Some(mutation));
+    let outcome = catch_unwind(by);
+    activate(None);
+    assert!(outcome.is_err(), "{mutation:?} went unnoticed");
+}
+
+#[test]
+fn names_that_are_never_synced_are_noticed() {
+    caught(Mutation::SkipDirectorySync, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
+}
+
+#[test]
+fn records_taken_from_behind_a_gap_are_noticed() {
+    caught(Mutation::DiskNoPrefix, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
+}
+
+#[test]
+fn counters_forgotten_at_a_restart_are_noticed() {
+    caught(Mutation::CounterReuse, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
+}
+
+#[test]
+fn counters_taken_from_the_hints_still_held_are_noticed() {
+    caught(Mutation::CounterFromHints, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
+}
+
+#[test]
+fn a_log_cut_at_its_first_bad_record_is_noticed() {
+    caught(Mutation::TruncateAtFirstBadRecord, damage::a_torn_tail_is_told_from_damage_in_the_midst);
+    caught(Mutation::TruncateAtFirstBadRecord, damage::every_flipped_byte_of_a_closed_store_is_noticed_or_harmless);
+}
+
+#[test]
+fn a_checksum_that_does_not_know_its_place_is_noticed() {
+    caught(Mutation::ChecksumWithoutOffset, damage::a_block_that_belongs_elsewhere_is_an_error_to_a_reader);
+}
+
+#[test]
+fn a_copy_that_keeps_its_actor_is_noticed() {
+    caught(Mutation::ReuseActorAfterWipe, damage::a_copied_directory_claims_only_what_it_has);
+}
+
+#[test]
+fn a_clock_kept_after_damage_is_noticed() {
+    caught(Mutation::DamageKeepClock, damage::every_lost_file_is_noticed);
+    caught(Mutation::DamageSubtractLive, damage::every_lost_file_is_noticed);
+}

@@ -1,0 +1,239 @@
+//! The power goes at every call.
+
+use crate::model::{ACTOR, Model, options, put, workload};
+use chaos::sim::SimDisk;
+use chaos::sim::disk::Fate;
+use dunlin::causal::Actor;
+use dunlin::store::{AppendError, Durability, OpenOptions, Opened, Opening, Record, RenewalReason, open};
+use std::sync::Arc;
+
+/// Runs the workload until the power goes after `calls` changing calls; how many records were
+/// acknowledged, how many were tried, and whether it came to its end.
+struct Run {
+    disk: SimDisk,
+    acknowledged: usize,
+    tried: usize,
+    finished: bool,
+}
+
+fn run(calls: u64, options: OpenOptions) -> Run {
+    let disk = Arc::new(SimDisk::new(1));
+    disk.cut_power_after(calls);
+    let (mut acknowledged, mut tried, mut finished) = (0, 0, false);
+    if let Ok(mut store) = open(disk.clone(), options) {
+        finished = true;
+        for batch in workload() {
+            tried += batch.len();
+            if store.log.append(&batch).is_err() {
+                finished = false;
+                break;
+            }
+            acknowledged += batch.len();
+        }
+        finished = finished && store.log.close().is_ok();
+    }
+    Run { disk: disk.snapshot(), acknowledged, tried, finished }
+}
+
+/// Every crash worth telling apart: nothing kept, everything kept, each change alone lost, each alone
+/// kept, and torn in several ways.
+fn crashes(unsynced: usize) -> Vec<Box<dyn Fn(usize) -> Fate>> {
+    let mut crashes: Vec<Box<dyn Fn(usize) -> Fate>> = vec![Box::new(|_| Fate::Dropped), Box::new(|_| Fate::Kept)];
+    for one in 0..unsynced {
+        crashes.push(Box::new(move |at| if at == one { Fate::Dropped } else { Fate::Kept }));
+        crashes.push(Box::new(move |at| if at == one { Fate::Kept } else { Fate::Dropped }));
+    }
+    for seed in 0..6u64 {
+        crashes.push(Box::new(move |at| if at + 1 == unsynced { Fate::Torn(seed) } else { Fate::Kept }));
+        crashes.push(Box::new(move |at| Fate::Torn(seed * 31 + at as u64)));
+    }
+    crashes
+}
+
+/// Opens after a crash and compares: some prefix that holds all that was acknowledged.
+fn check(disk: &Arc<SimDisk>, records: &[Record], run: &Run, actor: u64) -> (Opened<SimDisk>, usize) {
+    let store = open(disk.clone(), options(actor)).unwrap();
+    let counters_proven = match store.recovered.opening {
+        Opening::New | Opening::Kept => true,
+        Opening::Renewed { reason: RenewalReason::TornTail } => false,
+        renewed => panic!("a mere crash was taken for {renewed:?}: {:?}", store.recovered.findings),
+    };
+    let model = Model::read(&store);
+    let prefix = (run.acknowledged..=run.tried).find(|length| {
+        let mut expected = Model::of(records.iter().take(*length));
+        if !counters_proven || store.recovered.actor != Actor(ACTOR) {
+            expected.partitions.values_mut().for_each(|partition| partition.minted = 0);
+        }
+        expected == model
+    });
+    let prefix = prefix.unwrap_or_else(|| {
+        panic!("of {}..={} no prefix is {model:#?}; {:?}", run.acknowledged, run.tried, store.recovered.findings)
+    });
+    assert!(store.recovered.complete_by_default);
+    assert!(store.recovered.tables.values().all(|table| table.complete));
+    (store, prefix)
+}
+
+/// Opens again and again; then appends, crashes and opens once more.
+fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) {
+    let (first, prefix) = check(disk, records, run, 8);
+    disk.end_process();
+    let (mut second, _) =
+        check(disk, records, &Run { disk: disk.snapshot(), tried: prefix, acknowledged: prefix, ..*run }, 9);
+    assert_eq!((&first.recovered.tables, &first.recovered.hints), (&second.recovered.tables, &second.recovered.hints));
+    assert_eq!(first.recovered.actor, second.recovered.actor);
+    let mut longer: Vec<Record> = records.iter().take(prefix).cloned().collect();
+    longer.push(put(2, "after", crate::model::dot(1234, 1), 10));
+    second.log.append(&longer[prefix..]).unwrap();
+    disk.crash_with(|_| Fate::Dropped);
+    let run = Run { disk: disk.snapshot(), acknowledged: prefix + 1, tried: prefix + 1, finished: false };
+    check(disk, &longer, &run, 10);
+}
+
+pub(crate) fn every_crash(durability: Durability) {
+    let records: Vec<Record> = workload().into_iter().flatten().collect();
+    let options = OpenOptions { durability, ..options(ACTOR) };
+    for calls in 0.. {
+        let mut run = run(calls, options);
+        if durability == Durability::Os && !run.finished {
+            run.acknowledged = 0;
+        }
+        for crash in crashes(run.disk.unsynced()) {
+            let disk = Arc::new(run.disk.snapshot());
+            disk.crash_with(crash);
+            check_lasting(&disk, &records, &run);
+        }
+        if run.finished {
+            return;
+        }
+    }
+}
+
+#[test]
+pub(crate) fn every_crash_leaves_a_prefix_that_holds_what_was_acknowledged() {
+    every_crash(Durability::Fsync);
+}
+
+#[test]
+pub(crate) fn without_syncs_every_crash_still_leaves_a_prefix() {
+    every_crash(Durability::Os);
+}
+
+#[test]
+pub(crate) fn a_crash_inside_recovery_changes_nothing() {
+    let records: Vec<Record> = workload().into_iter().flatten().collect();
+    for calls in 0.. {
+        let run = run(calls, options(ACTOR));
+        for style in [Fate::Dropped, Fate::Kept, Fate::Torn(calls)] {
+            let disk = run.disk.snapshot();
+            disk.crash_with(|_| style);
+            for inside in 0.. {
+                let again = Arc::new(disk.snapshot());
+                again.cut_power_after(inside);
+                let opened = open(again.clone(), options(8)).is_ok();
+                for crash in crashes(again.unsynced()) {
+                    let last = Arc::new(again.snapshot());
+                    last.crash_with(crash);
+                    check(&last, &records, &run, 9);
+                }
+                if opened {
+                    break;
+                }
+            }
+        }
+        if run.finished {
+            return;
+        }
+    }
+}
+
+#[test]
+pub(crate) fn a_killed_process_loses_nothing_that_the_page_cache_has() {
+    let records: Vec<Record> = workload().into_iter().flatten().collect();
+    for calls in 0.. {
+        let run = run(calls, options(ACTOR));
+        let disk = Arc::new(run.disk.snapshot());
+        disk.end_process();
+        let (store, prefix) = check(&disk, &records, &run, 8);
+        drop(store);
+        // What was served must survive a crash now, although the dead process never synced it.
+        disk.crash_with(|_| Fate::Dropped);
+        check(&disk, &records, &Run { disk: disk.snapshot(), acknowledged: prefix, ..run }, 9);
+        if run.finished {
+            return;
+        }
+    }
+}
+
+#[test]
+pub(crate) fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
+    let disk = Arc::new(SimDisk::new(1));
+    let lazy = OpenOptions { durability: Durability::Os, ..options(ACTOR) };
+    let mut store = open(disk.clone(), lazy).unwrap();
+    store.log.append(&workload()[0]).unwrap();
+    disk.crash_with(|_| Fate::Dropped);
+    let store = open(disk.clone(), OpenOptions { boot: 2, ..options(8) }).unwrap();
+    assert_eq!(store.recovered.opening, Opening::Renewed { reason: RenewalReason::MachineRestart });
+    assert_eq!(store.recovered.actor, Actor(8));
+    store.log.close().unwrap();
+    disk.end_process();
+    assert_eq!(open(disk, OpenOptions { boot: 3, ..lazy }).unwrap().recovered.opening, Opening::Kept);
+}
+
+#[test]
+pub(crate) fn a_full_disk_refuses_a_batch_whole_and_takes_the_next_when_there_is_space() {
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+    let (mut taken, mut refused): (Vec<Record>, u32) = (Vec::new(), 0);
+    for (at, batch) in workload().into_iter().enumerate() {
+        // Sometimes the segment finds no room, sometimes the identity behind it.
+        disk.set_capacity(disk.used() + if at % 2 == 0 { 0 } else { 4112 });
+        let mut outcome = store.log.append(&batch);
+        if outcome.is_err() {
+            assert_eq!(outcome, Err(AppendError::Full));
+            refused += 1;
+            let crashed = Arc::new(disk.snapshot());
+            crashed.crash_with(|_| Fate::Kept);
+            let run = Run { disk: disk.snapshot(), acknowledged: taken.len(), tried: taken.len(), finished: false };
+            // Full or not, it opens with what was acknowledged once there is space.
+            crashed.set_capacity(1 << 30);
+            check(&crashed, &taken, &run, 8);
+            // A small batch may still fit behind the refused one.
+            let small = put(2, "small", crate::model::dot(77, at as u64 + 1), 1);
+            if store.log.append(std::slice::from_ref(&small)).is_ok() {
+                taken.push(small);
+            }
+            disk.set_capacity(1 << 30);
+            outcome = store.log.append(&batch);
+        }
+        outcome.unwrap();
+        taken.extend(batch);
+        let crashed = Arc::new(disk.snapshot());
+        crashed.crash_with(|_| Fate::Dropped);
+        crashed.set_capacity(1 << 30);
+        let run = Run { disk: disk.snapshot(), acknowledged: taken.len(), tried: taken.len(), finished: false };
+        check(&crashed, &taken, &run, 8);
+    }
+    assert!(refused >= 3, "only {refused} batches were refused");
+}
+
+#[test]
+pub(crate) fn a_segment_that_could_not_be_finished_cuts_nothing() {
+    for spare in [0, 4112] {
+        let disk = Arc::new(SimDisk::new(1));
+        let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+        let mut records = vec![put(0, "first", crate::model::dot(ACTOR, 1), 100)];
+        store.log.append(&records).unwrap();
+        disk.set_capacity(disk.used() + spare);
+        let long = put(0, "long", crate::model::dot(ACTOR, 2), 3900);
+        assert_eq!(store.log.append(&[long]), Err(AppendError::Full));
+        let small = put(0, "small", crate::model::dot(ACTOR, 2), 10);
+        store.log.append(std::slice::from_ref(&small)).unwrap();
+        records.push(small);
+        disk.set_capacity(1 << 30);
+        store.log.close().unwrap();
+        disk.crash_with(|_| Fate::Dropped);
+        let run = Run { disk: disk.snapshot(), acknowledged: 2, tried: 2, finished: true };
+        check_lasting(&disk, &records, &run);
+    }
+}

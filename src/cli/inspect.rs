@@ -1,0 +1,133 @@
+//! `dunlin inspect`: what a data directory holds, in words.
+
+use super::exit::Failure;
+use crate::runtime::disk::RealDisk;
+use crate::store::{Closed, Depth, Finding, FindingKind, Inspection, OpenError, Opening, inspect as look};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Read a data directory offline: segments, records, damage
+///
+/// Exit status: 0 nothing found, 1 damage or an unreadable directory.
+#[derive(clap::Args)]
+pub(super) struct Inspect {
+    /// The data directory of a stopped node
+    dir: PathBuf,
+    /// Verify every record's checksum and contents
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Inspect {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let depth = if self.verify { Depth::Records } else { Depth::Frames };
+        let failed = |error: &dyn fmt::Display| Failure::new(format!("{}: {error}", self.dir.display()));
+        let report = inspect(&self.dir, depth).map_err(|error| failed(&error))?;
+        print!("{report}");
+        match report.0.opening {
+            Opening::Renewed { reason } if reason.resets() => Err(failed(&"damaged")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An inspection to be printed.
+#[derive(Debug)]
+pub(super) struct Report(Inspection);
+
+/// Looks at a data directory, a stopped node's for preference. Changes nothing.
+pub(super) fn inspect(directory: &Path, depth: Depth) -> Result<Report, OpenError> {
+    Ok(Report(look(&Arc::new(RealDisk::open(directory)?), depth)?))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report(inspection) = self;
+        match &inspection.identity {
+            Some(identity) => {
+                let closed = match identity.closed {
+                    Closed::Cleanly => "closed cleanly",
+                    Closed::NotYet => "in use, or not closed",
+                };
+                writeln!(f, "actor {}, durability {:?}, {closed}", identity.actor, identity.durability)?;
+            }
+            None => writeln!(f, "no readable identity")?,
+        }
+        let (durable, last, lost) = (inspection.durable.0, inspection.last.0, inspection.lost);
+        writeln!(f, "records 1 to {last}, known durable to {durable}, lost to damage {lost}")?;
+        for segment in &inspection.segments {
+            let sequences = segment.sequences.map_or("no record".into(), |(a, b)| format!("{} to {}", a.0, b.0));
+            writeln!(
+                f,
+                "segment {:08x}: {sequences}, {} bytes in {} frames",
+                segment.segment, segment.bytes, segment.frames
+            )?;
+        }
+        if let Some(contents) = &inspection.contents {
+            writeln!(f, "partitions with records: {}", contents.partitions.len())?;
+            for (kind, count) in &contents.kinds {
+                writeln!(f, "{kind}: {count}")?;
+            }
+            if contents.not_understood > 0 {
+                writeln!(f, "intact, not understood: {}", contents.not_understood)?;
+            }
+        }
+        inspection.findings.iter().try_for_each(|finding| write_finding(f, finding))?;
+        match inspection.opening {
+            Opening::New => writeln!(f, "opening it would make a new store"),
+            Opening::Kept => writeln!(f, "opening it would keep the actor"),
+            Opening::Renewed { reason } if reason.resets() => {
+                writeln!(f, "opening it would draw a new actor and fill again from the other replicas: {reason:?}")
+            }
+            Opening::Renewed { reason } => writeln!(f, "opening it would draw a new actor: {reason:?}"),
+        }
+    }
+}
+
+fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+    let Finding { kind, segment, offset, bytes } = finding;
+    match kind {
+        FindingKind::LostRecords => writeln!(f, "found: lost records, {bytes} from sequence {offset}"),
+        FindingKind::LostSegment => writeln!(f, "found: segment {segment:08x} is lost"),
+        FindingKind::UnfinishedSegment => writeln!(f, "found: segment {segment:08x} was never put to use"),
+        FindingKind::TornTail | FindingKind::DamagedBytes | FindingKind::UnreadableBytes => {
+            let what = match kind {
+                FindingKind::TornTail => "a torn tail",
+                FindingKind::DamagedBytes => "damaged bytes",
+                _ => "unreadable bytes",
+            };
+            writeln!(f, "found: {what}, segment {segment:08x}, {bytes} bytes at {offset}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Actor, Dot, DotSet};
+    use crate::ring::PartitionId;
+    use crate::store::{Birth, Body, Durability, OpenOptions, Record, open};
+
+    #[test]
+    fn a_report_says_what_is_there_and_what_would_happen() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = OpenOptions {
+            fresh_actor: Actor(7),
+            segment_bytes: 4096,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Complete,
+        };
+        let text = || inspect(directory.path(), Depth::Records).unwrap().to_string();
+        assert!(text().contains("would make a new store"));
+        let mut log = open(Arc::new(RealDisk::open(directory.path()).unwrap()), options).unwrap().log;
+        let dots = DotSet::from(Dot { actor: Actor(7), counter: 1 });
+        log.append(&[Record { partition: PartitionId(3), body: Body::Void { dots, minted: 1 } }]).unwrap();
+        assert!(text().contains("in use, or not closed") && text().contains("void: 1"), "{}", text());
+        log.close().unwrap();
+        assert!(text().contains("closed cleanly") && text().contains("keep the actor"), "{}", text());
+        std::fs::remove_file(directory.path().join("identity")).unwrap();
+        assert!(text().contains("fill again from the other replicas: IdentityLost"), "{}", text());
+    }
+}
