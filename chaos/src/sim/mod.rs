@@ -15,6 +15,7 @@
 pub mod checkers;
 mod claims;
 mod cluster;
+mod copies;
 pub mod disk;
 mod disturb;
 mod dunlin;

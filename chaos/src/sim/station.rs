@@ -54,8 +54,8 @@ pub(super) type Answers = Vec<(usize, u64, StoreAnswer)>;
 
 /// How a flush went.
 pub(super) enum Flushing {
-    /// These requests are answered.
-    Answered(Answers),
+    /// These requests are answered, and these records durable.
+    Answered(Answers, Vec<Record>),
     /// The log is poisoned: the process must end.
     Poisoned,
 }
@@ -107,9 +107,9 @@ impl Running {
                     .into_iter()
                     .zip(places)
                     .map(|((shard, id, _), (place, sequence))| (shard, id, StoreAnswer::Appended { place, sequence }));
-                Flushing::Answered(answered.collect())
+                Flushing::Answered(answered.collect(), records)
             }
-            Appending::Full => Flushing::Answered(self.void(batch)),
+            Appending::Full => Flushing::Answered(self.void(batch), Vec::new()),
             Appending::Poisoned => Flushing::Poisoned,
         }
     }

@@ -98,6 +98,11 @@ impl Workload {
         self.open.get(&request)?.write
     }
 
+    /// The key that an open request is about.
+    pub(super) fn key_of(&self, request: u64) -> Option<&Key> {
+        self.keys.get(self.open.get(&request)?.key)
+    }
+
     /// A read of everything there is of a key, for the end of a run.
     pub(super) fn last_read(&mut self, key: usize, request: u64, now: Time) -> Command {
         let options =

@@ -1,7 +1,8 @@
 //! The world: one queue of events in virtual time, and the nodes they happen to.
 
-use super::checkers::{Broken, Requests, Unanswered};
+use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::cluster::view_of;
+use super::copies::Copies;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::parcel::{Parcel, fingerprint};
@@ -75,6 +76,7 @@ pub(super) struct World {
     /// Answers to the last reads, in the calm.
     pub(super) last_answers: BTreeMap<u64, Outcome>,
     pub(super) losses: usize,
+    copies: Copies,
     numbers: BTreeMap<NodeId, usize>,
     queue: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
@@ -108,6 +110,7 @@ impl World {
             requests: Requests::default(),
             last_answers: BTreeMap::new(),
             losses: 0,
+            copies: Copies::default(),
             queue: BTreeMap::new(),
             sequence: 0,
             next_request: 0,
@@ -340,7 +343,8 @@ impl World {
         }
         let Some(running) = &mut self.stations[node].running else { return };
         match running.flush(&mut self.random) {
-            Flushing::Answered(answers) => {
+            Flushing::Answered(answers, durable) => {
+                durable.iter().for_each(|record| self.copies.durable(node, record));
                 self.note(node, "flush", answers.len() as u64, 0);
                 if answers.iter().any(|(_, _, answer)| matches!(answer, StoreAnswer::AppendFailed)) {
                     self.tally.count("disk: append refused");
@@ -502,6 +506,10 @@ impl World {
         if let Some(broken) = self.requests.answered(request, node) {
             self.broken.push(broken);
             return;
+        }
+        if let (Outcome::Written(written), Some(key)) = (&outcome, self.workload.key_of(request)) {
+            let durable_on = self.copies.of(self.layout.partitioning.of(key), &written.live);
+            self.broken.extend(durable_on.and_then(|nodes| check_durable(written.acks, nodes)));
         }
         if self.phase == Phase::Calm {
             self.last_answers.insert(request, outcome.clone());

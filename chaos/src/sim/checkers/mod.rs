@@ -19,7 +19,7 @@ pub use available::check_available;
 pub use converged::{Holding, Leftovers, check_converged};
 pub use honest::check_honest;
 pub use lost::check_lost;
-pub use quorum::check_quorum;
+pub use quorum::{check_durable, check_quorum};
 pub use resurrected::{check_resurrected, check_resurrected_at_end};
 pub use siblings::check_siblings;
 pub use stale::check_stale;

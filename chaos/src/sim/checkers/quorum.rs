@@ -18,11 +18,24 @@ pub fn check_quorum(outcome: &Outcome, copies: usize, reads: usize, strict: bool
     faults.into_iter().filter(|(wrong, _)| *wrong).map(|(_, what)| Broken::new("P1 durable", what)).collect()
 }
 
+/// Judges an acknowledgement by the logs themselves: so many nodes have a durable record of the write.
+pub fn check_durable(acks: usize, durable_on: usize) -> Option<Broken> {
+    let what = || format!("{acks} copies counted, {durable_on} nodes have a durable record");
+    (durable_on < acks).then(|| Broken::new("P1 durable", what()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use dunlin::causal::Filled;
     use dunlin::replication::ReadResult;
+
+    #[test]
+    fn an_acknowledgement_ahead_of_the_logs_is_reported() {
+        assert_eq!(check_durable(2, 2), None);
+        assert_eq!(check_durable(2, 3), None);
+        assert!(check_durable(2, 1).is_some());
+    }
 
     #[test]
     fn too_few_answers_and_hints_in_a_strict_success_are_reported() {
