@@ -7,7 +7,7 @@ use super::loads::{HintUse, Look};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
 use crate::base::{Key, Mutation, NodeId, Time, broken};
-use crate::causal::{DotSet, Filled, Outline};
+use crate::causal::{Filled, Outline};
 use crate::replication::{Message, StoreReply};
 use crate::ring::PartitionId;
 use crate::store::{Body, HintBody, Place, Published, RecoveredHint, Sequence};
@@ -126,14 +126,12 @@ impl Hints {
         }
     }
 
-    /// What the hints of a key have seen, durable or on their way.
-    pub(super) fn context_of(&self, key: &Key) -> DotSet {
+    /// What the hints of a key hold and have seen, durable or on their way.
+    pub(super) fn outline_of(&self, key: &Key) -> Outline {
         let durable = self.by_key.get(key).into_iter().flatten();
         let durable = durable.filter_map(|sequence| self.hints.get(sequence)).map(|hint| &hint.outline);
         let appended = self.appended.values().filter(|(of, _)| of == key).map(|(_, outline)| outline);
-        let mut context = DotSet::default();
-        durable.chain(appended).for_each(|outline| context.union(&outline.context));
-        context
+        durable.chain(appended).fold(Outline::default(), Outline::merge)
     }
 
     /// A target came back: what was on its way to it is sent again.

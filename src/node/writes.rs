@@ -218,12 +218,13 @@ impl Shard {
             return self.write_failed(turn, id, Failure::TooFewReplicas { required, reachable: answers });
         }
         let (partition, key) = (write.partition, write.key.clone());
-        if self.is_primary(partition) {
+        if self.view.layout.is_primary(partition, self.me.node) {
             self.update(turn, partition, &key, UpdateStep::Coordinate { write: id });
         } else {
-            let known = self.hints.context_of(&key);
-            let object = Object { versions: Vec::new(), leftover: known };
-            self.mint(turn, id, object, Published::default());
+            // What the hints have seen is one more answer. It is not the object's own state: the values stay
+            // on disk, and a context that covered their versions without holding them would erase them.
+            write.contexts.answer(self.me.node, ReadReply::Outline(self.hints.outline_of(&key)));
+            self.mint(turn, id, Object::default(), Published::default());
         }
     }
 
@@ -233,7 +234,7 @@ impl Shard {
         let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
         let own = match (primary, self.replicas.get(&partition)) {
             (true, Some(replica)) => replica.fill_pending(object),
-            _ => Filled { versions: Vec::new(), context: object.leftover },
+            _ => Filled::default(),
         };
         let visible = own.clone().merge(write.contexts.merged());
         if !holds(&write.condition, &visible) {

@@ -6,7 +6,7 @@ use crate::causal::{Actor, DotSet};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
 use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
-use crate::store::{Opening, Place, Record, Recovered, Sequence};
+use crate::store::{Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,10 @@ impl Scene {
     }
 
     fn open(&mut self, id: NodeId, complete: bool) {
+        self.open_with(id, complete, Vec::new());
+    }
+
+    fn open_with(&mut self, id: NodeId, complete: bool, log: Vec<Record>) {
         self.generation += 1;
         let options = NodeOptions {
             node: id,
@@ -100,7 +104,7 @@ impl Scene {
         let recovered = Recovered {
             actor: Actor(id.0 * 100 + self.generation),
             opening: Opening::New,
-            tables: BTreeMap::new(),
+            tables: replay(&log, complete),
             hints: BTreeMap::new(),
             complete_by_default: complete,
             findings: Vec::new(),
@@ -109,7 +113,7 @@ impl Scene {
         let view = self.view(id, &down);
         let station = Station {
             node: Node::new(options, view, recovered),
-            log: Vec::new(),
+            log,
             appends: VecDeque::new(),
             reads: VecDeque::new(),
             reading: Reading::AtOnce,
@@ -124,6 +128,13 @@ impl Scene {
     /// The node loses its disk and process, and comes back empty, filling, under a new actor.
     pub(super) fn wipe(&mut self, id: NodeId) {
         self.open(id, false);
+    }
+
+    /// The node's process ends and it comes back with all it had durable, complete, under a new actor.
+    pub(super) fn renew(&mut self, id: NodeId) {
+        let log = std::mem::take(&mut self.station(id).log);
+        let complete = self.is_complete(id);
+        self.open_with(id, complete, log);
     }
 
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {
@@ -217,7 +228,7 @@ impl Scene {
             let station = self.station(at);
             station.log.push(record);
             let number = station.log.len() as u64;
-            let (place, sequence) = (Place { segment: 1, offset: number as u32, length: 100 }, Sequence(number));
+            let (place, sequence) = (place(number as u32), Sequence(number));
             self.feed(at, Input::Store { shard, id, answer: StoreAnswer::Appended { place, sequence } });
         }
     }
@@ -397,6 +408,28 @@ impl Scene {
             }
         }
     }
+}
+
+/// The tables a log gives back, counters left out: they belong to the actor of before.
+fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTable> {
+    let mut tables: BTreeMap<PartitionId, PartitionTable> = BTreeMap::new();
+    let mut slots: BTreeMap<(PartitionId, Key), Published> = BTreeMap::new();
+    for (record, number) in log.iter().zip(1u32..) {
+        let table = tables.entry(record.partition).or_default();
+        let before = record.body.slot_key().and_then(|key| slots.get(&(record.partition, key.clone())));
+        let now = table.publish(record, place(number), &before.cloned().unwrap_or_default());
+        if let Some(key) = record.body.slot_key() {
+            slots.insert((record.partition, key.clone()), now);
+        }
+    }
+    for table in tables.values_mut() {
+        (table.minted, table.complete) = (0, complete);
+    }
+    tables
+}
+
+fn place(number: u32) -> Place {
+    Place { segment: 1, offset: number, length: 100 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {

@@ -285,3 +285,19 @@ fn a_replica_that_is_no_primary_refuses_a_primary_s_copy() {
     assert!(scene.appended(f).is_empty());
     assert!(matches!(&scene.letters(f, a)[0].message, Message::Replicated { .. }));
 }
+
+#[test]
+fn a_fallback_s_write_with_a_token_supersedes_no_hint_its_client_has_not_seen() {
+    let mut scene = Scene::of(5);
+    let [a, b, c] = scene.primaries();
+    let [f, _] = scene.fallbacks();
+    [a, b, c].into_iter().for_each(|primary| scene.down(f, primary));
+    let first = scene.command(f, put("k", "1"));
+    let second = scene.command(f, put("k", "2").having_seen(&DotSet::EMPTY));
+    scene.settle_without(&[a, b, c]);
+    assert!(scene.answer(first).is_some() && scene.answer(second).is_some());
+    [a, b, c].into_iter().for_each(|primary| scene.up(f, primary));
+    scene.wait(300);
+    scene.settle();
+    assert_eq!(values(&scene.ask(a, get("k"))), ["1", "2"], "both were acknowledged, neither had seen the other");
+}
