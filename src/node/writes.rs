@@ -19,7 +19,7 @@ use crate::replication::{
 };
 use crate::ring::PartitionId;
 use crate::store::{Body, HintBody, Published};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One write being coordinated. Lives on after its answer until every primary has it or a hint of it.
@@ -38,6 +38,8 @@ pub(super) struct Write {
     contexts: ReadTally,
     /// Replicas not asked for their context yet.
     unasked: Vec<NodeId>,
+    /// Replicas asked for their context that have not answered.
+    awaited: BTreeSet<NodeId>,
     gathering: Gathering,
     tally: WriteTally,
     minted: Option<Minted>,
@@ -134,6 +136,7 @@ impl Shard {
             options,
             deadline,
             unasked,
+            awaited: BTreeSet::new(),
             fallbacks,
         };
         self.timers.set(deadline, Timer::WriteDeadline(id));
@@ -158,9 +161,13 @@ impl Shard {
         let Some(write) = self.writes.get_mut(&id) else { return };
         let rest = write.unasked.len().saturating_sub(count);
         let asked = write.unasked.split_off(rest);
-        if asked.is_empty() {
+        if asked.is_empty() && write.awaited.is_empty() {
             return self.contexts_gathered(turn, id);
         }
+        if asked.is_empty() {
+            return;
+        }
+        write.awaited.extend(&asked);
         let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
         let timeout_ms = write.options.timeout_ms;
         let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
@@ -181,6 +188,9 @@ impl Shard {
         let Some(write) = self.writes.get_mut(&id).filter(|write| write.gathering == Gathering::Contexts) else {
             return;
         };
+        if !write.awaited.remove(&from) {
+            return;
+        }
         let counted = write.contexts.answer(from, reply);
         if write.contexts.is_enough() {
             return self.contexts_gathered(turn, id);

@@ -301,3 +301,24 @@ fn a_fallback_s_write_with_a_token_supersedes_no_hint_its_client_has_not_seen() 
     scene.settle();
     assert_eq!(values(&scene.ask(a, get("k"))), ["1", "2"], "both were acknowledged, neither had seen the other");
 }
+
+#[test]
+fn a_plain_write_waits_for_the_context_that_is_on_its_way() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let request = scene.command(c, put("k", "1").having_seen(&DotSet::EMPTY));
+    scene.settle_without(&[a]);
+    written(scene.answer(request).unwrap());
+    scene.wipe(b);
+    scene.isolate(b);
+    // a has missed the write; b is filling, c knows it. Both are asked: the first, and the hedge.
+    let request = scene.command(a, put("k", "2"));
+    scene.wait(200);
+    assert_eq!(scene.letters(a, b).len() + scene.letters(a, c).len(), 2);
+    scene.deliver(a, b);
+    scene.deliver(b, a);
+    assert!(scene.appended(a).is_empty(), "b does not count, and c has not spoken yet");
+    scene.settle();
+    written(scene.answer(request).unwrap());
+    assert_eq!(values(&scene.ask(c, get("k"))), ["2"]);
+}
