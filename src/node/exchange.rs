@@ -142,7 +142,8 @@ impl Shard {
         source: (Actor, u64),
         clocks: Vec<ClockReport>,
     ) {
-        if self.exchange.rounds.remove(&round) != Some(from) {
+        // Each shard of the peer answers for itself, so the round stays open until it is too old.
+        if self.exchange.rounds.get(&round) != Some(&from) {
             return;
         }
         for report in clocks {

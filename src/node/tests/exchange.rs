@@ -170,3 +170,20 @@ fn an_acknowledgement_of_a_disk_lost_since_is_dropped() {
     scene.deliver(c, a);
     assert_eq!(scene.answer(request), None, "two disks have it, not three");
 }
+
+#[test]
+fn every_shard_of_a_peer_is_heard_whatever_the_number_of_one_s_own() {
+    let mut scene = Scene::new(8, &[1, 4, 1]);
+    let one = NodeId(1);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+        let request = scene.command(NodeId(2), put(key, "1").having_seen(&DotSet::EMPTY));
+        scene.settle_without(&[one]);
+        assert!(scene.answer(request).is_some());
+    }
+    scene.down(one, NodeId(3));
+    scene.exchange();
+    for partition in (0..8).map(crate::ring::PartitionId) {
+        let (left, right) = (scene.report_of(one, partition), scene.report_of(NodeId(2), partition));
+        assert_eq!((left.clock, left.keys), (right.clock, right.keys), "{partition:?}");
+    }
+}
