@@ -317,7 +317,7 @@ impl Shard {
 
     /// The coordinator's own record is durable: it counts, and may leave the node (invariant 1).
     pub(super) fn coordinated(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let refilled: Vec<_> = self.refilled.iter().map(|(node, actor)| (*node, *actor)).collect();
+        let refilled = self.refilled(turn.now.time);
         let (me, actor) = (self.me.node, self.me.actor);
         let Some(write) = self.writes.get_mut(&id) else { return };
         let primary = self.view.layout.is_primary(write.partition, me);

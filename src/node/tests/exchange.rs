@@ -187,3 +187,18 @@ fn every_shard_of_a_peer_is_heard_whatever_the_number_of_one_s_own() {
         assert_eq!((left.clock, left.keys), (right.clock, right.keys), "{partition:?}");
     }
 }
+
+#[test]
+fn a_disk_s_loss_is_forgotten_when_no_write_can_be_older() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.wipe(b);
+    scene.exchange();
+    assert!(scene.is_complete(b));
+    // b goes on under a new actor, its disk whole: a torn tail is cut so (PROTOCOL R9).
+    scene.renew(b);
+    let request = scene.command(b, put("k", "1"));
+    scene.settle_without(&[c]);
+    assert_eq!(written(scene.answer(request).unwrap()).acks, 2, "b's own copy and a's");
+    let _ = a;
+}
