@@ -123,6 +123,9 @@ impl Shard {
         }
         turn.effects.push(Effect::Resume { shard: self.me.shard });
         for append in failed {
+            if let Body::HintDone { hint, target } = append.record.body {
+                self.hints.queue(hint, target);
+            }
             self.refuse(turn, append.after);
         }
     }

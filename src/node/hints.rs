@@ -134,6 +134,13 @@ impl Hints {
         durable.chain(appended).fold(Outline::default(), Outline::merge)
     }
 
+    /// A target still needs a hint, as far as the log knows: it is sent again.
+    pub(super) fn queue(&mut self, sequence: Sequence, target: NodeId) {
+        if self.hints.get(&sequence).is_some_and(|hint| hint.targets.contains(&target)) {
+            self.queues.entry(target).or_default().insert(sequence);
+        }
+    }
+
     /// A target came back: what was on its way to it is sent again.
     pub(super) fn retry(&mut self, target: NodeId) {
         self.requeue(|_, to, _| to == target);

@@ -100,3 +100,18 @@ fn a_refused_hint_stays() {
     scene.settle();
     assert_eq!(scene.hints(f, c), 0);
 }
+
+#[test]
+fn a_hint_whose_end_could_not_be_logged_is_handed_over_again() {
+    let mut scene = Scene::of(4);
+    let (_, c, f) = hinted(&mut scene);
+    scene.wait(250);
+    scene.deliver(f, c);
+    scene.flush(c);
+    scene.deliver(c, f);
+    scene.fail_appends(f);
+    assert_eq!(scene.hints(f, c), 1);
+    scene.wait(5_000);
+    scene.settle();
+    assert_eq!(scene.hints(f, c), 0);
+}
