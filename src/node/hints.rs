@@ -181,7 +181,9 @@ impl Shard {
         if broken(Mutation::DropHintEarly) {
             return self.hint_done(turn, partition, sequence, target);
         }
-        self.load_hint(turn, partition, (sequence, place), HintUse::Drain { target });
+        let request = self.number();
+        self.hints.draining.insert(request, (sequence, target, turn.now.time));
+        self.load_hint(turn, partition, (sequence, place), HintUse::Drain { request, target });
     }
 
     pub(super) fn hint_loaded(
@@ -192,10 +194,8 @@ impl Shard {
         use_: HintUse,
     ) {
         match use_ {
-            HintUse::Drain { target } => {
+            HintUse::Drain { request, target } => {
                 // An unreadable hint waits like one that was lost on the way.
-                let request = self.number();
-                self.hints.draining.insert(request, (sequence, target, turn.now.time));
                 let Some(HintBody { key, state, dots, .. }) = body else { return };
                 turn.send(vec![target], Message::Replicate { request, key, state, dots, hint_for: Vec::new() });
                 if broken(Mutation::HintDropOnSend)

@@ -69,8 +69,8 @@ pub(super) enum Look {
 /// What is done with a hint's record.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HintUse {
-    /// Sent to its target.
-    Drain { target: NodeId },
+    /// Sent to its target, under this number.
+    Drain { request: u64, target: NodeId },
     /// Shown to a reader, by this job.
     Serve { job: u64 },
 }

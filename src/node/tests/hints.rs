@@ -115,3 +115,21 @@ fn a_hint_whose_end_could_not_be_logged_is_handed_over_again() {
     scene.settle();
     assert_eq!(scene.hints(f, c), 0);
 }
+
+#[test]
+fn hints_that_are_being_read_count_as_on_their_way() {
+    let mut scene = Scene::of(4);
+    let [a, _, c] = scene.primaries();
+    let [f] = scene.fallbacks();
+    scene.down(a, c);
+    scene.down(f, c);
+    for _ in 0..100 {
+        scene.command(a, put("k", "1"));
+    }
+    scene.settle_without(&[c]);
+    assert_eq!(scene.hints(f, c), 100);
+    scene.hold_reads(f);
+    scene.up(f, c);
+    scene.wait(1_000);
+    assert_eq!(scene.reads_waiting(f), 64);
+}
