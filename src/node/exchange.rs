@@ -95,6 +95,8 @@ impl Shard {
         let mut peers: BTreeSet<NodeId> =
             mine.iter().flat_map(|p| self.view.layout.primaries(*p)).copied().filter(|n| *n != self.me.node).collect();
         peers.retain(|node| self.view.is_up(*node));
+        // A single replica has nobody to learn from; a record of completion may have failed.
+        mine.iter().for_each(|partition| self.complete_if_pulled(turn, *partition));
         let peers: Vec<NodeId> = peers.into_iter().collect();
         let chosen = if filling { peers } else { self.random.pick(&peers).copied().into_iter().collect() };
         for peer in chosen {
@@ -330,7 +332,11 @@ impl Shard {
             return;
         }
         self.exchange.pulled.entry(partition).or_default().insert(session.peer, session.source_state);
-        if self.has_pulled_enough(partition) {
+        self.complete_if_pulled(turn, partition);
+    }
+
+    fn complete_if_pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        if !self.replica(partition).table.complete && self.has_pulled_enough(partition) {
             self.append(turn, partition, Body::Complete, Published::default(), After::Nothing);
         }
     }

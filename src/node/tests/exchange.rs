@@ -202,3 +202,38 @@ fn a_disk_s_loss_is_forgotten_when_no_write_can_be_older() {
     assert_eq!(written(scene.answer(request).unwrap()).acks, 2, "b's own copy and a's");
     let _ = a;
 }
+
+#[test]
+fn a_replica_whose_completion_could_not_be_logged_completes_later() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    scene.wipe(c);
+    scene.isolate(c);
+    scene.wait(5_000_000);
+    for _ in 0..20 {
+        for source in [a, b] {
+            scene.deliver(c, source);
+            scene.deliver(source, c);
+        }
+        if scene.appended(c).iter().any(|record| record.body == crate::store::Body::Complete) {
+            scene.fail_appends(c);
+        }
+        scene.flush(c);
+        if scene.resumed(c) > 0 {
+            break;
+        }
+        scene.wait(5_000_000);
+    }
+    assert_eq!((scene.resumed(c), scene.is_complete(c)), (1, false));
+    scene.exchange();
+    assert!(scene.is_complete(c));
+}
+
+#[test]
+fn a_single_replica_that_lost_its_disk_is_complete_at_once() {
+    let mut scene = Scene::of(1);
+    scene.wipe(NodeId(1));
+    scene.settle();
+    assert!(scene.is_complete(NodeId(1)), "it promised no more");
+}
