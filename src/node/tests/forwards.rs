@@ -99,3 +99,23 @@ fn a_strict_write_without_primaries_is_refused() {
     let request = scene.command(f, put("k", "1").with(|o| o.sloppiness = Sloppiness::Strict));
     assert_eq!(failure(scene.answer(request)), Failure::TooFewReplicas { required: 2, reachable: 0 });
 }
+
+#[test]
+fn a_repeated_refusal_is_not_taken_for_the_answer_to_a_second_try() {
+    let mut scene = Scene::of(4);
+    let [a, b, c] = scene.primaries();
+    let [f] = scene.fallbacks();
+    [a, b, c].into_iter().for_each(|primary| scene.wipe(primary));
+    [a, b, c].into_iter().for_each(|primary| scene.isolate(primary));
+    let request = scene.command(f, put("k", "1"));
+    let mut refusals = Vec::new();
+    for primary in [a, b, c] {
+        scene.deliver(f, primary);
+        refusals.extend(scene.lose(primary, f));
+        scene.hand_over(refusals.last().unwrap().clone());
+    }
+    assert_eq!(scene.recipients(f).len(), 1, "one filling primary is asked to take it");
+    refusals.into_iter().for_each(|refusal| scene.hand_over(refusal));
+    assert_eq!(scene.recipients(f).len(), 1, "and no second one while it may be at it");
+    assert_eq!(scene.answer(request), None);
+}
