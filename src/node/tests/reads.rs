@@ -1,7 +1,7 @@
 use super::scene::{Scene, Wish, failure, get, put, values, written};
 use crate::causal::DotSet;
 use crate::node::Notice;
-use crate::replication::{Failure, Outcome, Quorum, Sloppiness};
+use crate::replication::{Failure, Message, Outcome, Quorum, ReadReply, Sloppiness};
 
 #[test]
 fn equal_replicas_answer_same() {
@@ -131,5 +131,22 @@ fn a_strict_read_asks_no_fallback_and_a_sloppy_one_finds_the_hint() {
     scene.settle_without(&[a, b, c]);
     let Some(Outcome::Read(result)) = scene.answer(sloppy) else { panic!() };
     assert_eq!((result.state.versions.len(), result.hinted), (1, 2));
+    scene.assert_idle();
+}
+
+#[test]
+fn a_filling_replica_does_not_count() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    scene.wipe(b);
+    scene.isolate(b);
+    let request = scene.command(a, get("k").with(|o| o.r = Quorum::All));
+    scene.deliver(a, b);
+    assert!(matches!(&scene.letters(b, a)[0].message, Message::ReadAnswer { reply: ReadReply::Filling, .. }));
+    scene.deliver(b, a);
+    scene.deliver(a, c);
+    scene.deliver(c, a);
+    assert_eq!(failure(scene.answer(request)), Failure::TooFewReplicas { required: 3, reachable: 2 });
     scene.assert_idle();
 }
