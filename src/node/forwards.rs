@@ -49,7 +49,9 @@ impl Shard {
     fn coordinate_without_primaries(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command) {
         let partition = self.view.layout.partitioning.of(&command.key);
         let replicas = self.view.layout.primaries(partition).len();
-        let Some(required) = command.options.w.of(replicas) else { return };
+        let Some(required) = command.options.w.of(replicas) else {
+            return turn.fail(origin, Failure::QuorumTooLarge { replicas });
+        };
         if command.options.sloppiness == Sloppiness::Strict && !self.is_primary(partition) {
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable: 0 });
         }

@@ -339,8 +339,8 @@ impl Shard {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) = write.missing.keys().copied().partition(|node| view.is_up(*node));
         let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
         let message = Message::Replicate { request: id, key, state, dots, hint_for: Vec::new() };
-        up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
         if self.view.layout.is_primary(write.partition, self.me.node) {
+            up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
             turn.send(up, message);
             for node in down {
                 self.stand_in_for(turn, id, node);
