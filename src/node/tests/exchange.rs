@@ -3,6 +3,7 @@ use crate::base::NodeId;
 use crate::causal::DotSet;
 use crate::node::Notice;
 use crate::replication::{Message, Quorum};
+use crate::store::Body;
 
 /// `keys` written while `c` hears nothing.
 fn behind(scene: &mut Scene, keys: &[&'static str]) -> [NodeId; 3] {
@@ -62,7 +63,7 @@ fn a_session_joins_only_after_its_objects_in_the_log() {
         bodies = scene.appended(c);
     }
     let joins: Vec<usize> =
-        (0..bodies.len()).filter(|at| matches!(bodies[*at].body, crate::store::Body::Join { .. })).collect();
+        (0..bodies.len()).filter(|at| matches!(bodies[*at].body, Body::Join { .. })).collect();
     assert_eq!(joins, if bodies.is_empty() { vec![] } else { vec![bodies.len() - 1] });
 }
 
@@ -216,15 +217,18 @@ fn a_replica_whose_completion_could_not_be_logged_completes_later() {
             scene.deliver(c, source);
             scene.deliver(source, c);
         }
-        if scene.appended(c).iter().any(|record| record.body == crate::store::Body::Complete) {
-            scene.fail_appends(c);
+        while let Some(record) = scene.appended(c).first() {
+            match record.body {
+                Body::Complete => scene.fail_appends(c),
+                _ => scene.flush_one(c),
+            }
         }
-        scene.flush(c);
         if scene.resumed(c) > 0 {
             break;
         }
         scene.wait(5_000_000);
     }
+    [a, b].into_iter().for_each(|source| scene.isolate(source));
     assert_eq!((scene.resumed(c), scene.is_complete(c)), (1, false));
     scene.exchange();
     assert!(scene.is_complete(c));

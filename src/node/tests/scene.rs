@@ -222,15 +222,21 @@ impl Scene {
         self.stations.get_mut(&id).unwrap()
     }
 
-    /// Everything the node has appended becomes durable.
+    /// Everything the node has appended becomes durable, and what it appends meanwhile.
     pub(super) fn flush(&mut self, at: NodeId) {
-        while let Some((shard, id, record)) = self.station(at).appends.pop_front() {
-            let station = self.station(at);
-            station.log.push(record);
-            let number = station.log.len() as u64;
-            let (place, sequence) = (place(number as u32), Sequence(number));
-            self.feed(at, Input::Store { shard, id, answer: StoreAnswer::Appended { place, sequence } });
+        while !self.station(at).appends.is_empty() {
+            self.flush_one(at);
         }
+    }
+
+    /// The oldest record the node has appended becomes durable.
+    pub(super) fn flush_one(&mut self, at: NodeId) {
+        let station = self.station(at);
+        let Some((shard, id, record)) = station.appends.pop_front() else { return };
+        station.log.push(record);
+        let number = station.log.len() as u32;
+        let (place, sequence) = (place(number), Sequence(number.into()));
+        self.feed(at, Input::Store { shard, id, answer: StoreAnswer::Appended { place, sequence } });
     }
 
     /// Everything the node has appended fails, one answer each, in order, as a driver does until the
