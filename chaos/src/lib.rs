@@ -5,4 +5,6 @@
 
 #![allow(clippy::indexing_slicing, reason = "the harness indexes its own tables; a panic here is a bug of the harness")]
 
+#[cfg(feature = "live")]
+pub mod live;
 pub mod sim;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
+#[cfg(feature = "live")]
+use chaos::live::{Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
 use dunlin::base::Mutation;
@@ -45,6 +47,8 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
+    #[cfg(feature = "live")]
+    Live(Live),
     /// List the classes of faults, the promises judged, and the deliberate faults of the core.
     List,
 }
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
+        #[cfg(feature = "live")]
+        Command::Live(live) => live.run(),
         Command::List => {
             list();
             ExitCode::SUCCESS
@@ -110,6 +116,10 @@ const PROMISES: &[&str] = &[
 ];
 
 fn list() {
+    #[cfg(feature = "live")]
+    for (scenario, what) in SCENARIOS {
+        println!("live {scenario}: {what}");
+    }
     println!("faults of a run (chaos sim):");
     Fault::ALL.iter().for_each(|fault| println!("  {fault:?}"));
     println!("promises judged:");

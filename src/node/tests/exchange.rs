@@ -62,8 +62,7 @@ fn a_session_joins_only_after_its_objects_in_the_log() {
         [(c, a), (a, c)].into_iter().for_each(|(from, to)| scene.deliver(from, to));
         bodies = scene.appended(c);
     }
-    let joins: Vec<usize> =
-        (0..bodies.len()).filter(|at| matches!(bodies[*at].body, Body::Join { .. })).collect();
+    let joins: Vec<usize> = (0..bodies.len()).filter(|at| matches!(bodies[*at].body, Body::Join { .. })).collect();
     assert_eq!(joins, if bodies.is_empty() { vec![] } else { vec![bodies.len() - 1] });
 }
 

@@ -1,0 +1,114 @@
+//! The scenarios: what is broken when, and what is looked at afterwards.
+
+use super::book::State;
+use super::options::Live;
+use super::report::Report;
+use super::stage::{Part, Stage};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+/// How long hints may take to show after a node was killed. Above the wait before one is asked for
+/// (300 ms) and the age of what nodes show.
+const HINTS_SEEN_LIMIT: Duration = Duration::from_secs(15);
+
+/// What happens to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// One node is killed and comes back.
+    KillOne,
+    /// All nodes are killed at once, and come back.
+    KillAll,
+}
+
+/// All scenarios, with a line about each.
+pub const SCENARIOS: &[(Scenario, &str)] = &[
+    (
+        Scenario::KillOne,
+        "SIGKILL of one node a third of the way, restart at two thirds: nothing else fails, hints drain, all is read back",
+    ),
+    (
+        Scenario::KillAll,
+        "SIGKILL of all nodes at once half-way, restart: every acknowledged write is there, then the rest is written",
+    ),
+];
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scenario::KillOne => "kill-one",
+            Scenario::KillAll => "kill-all",
+        })
+    }
+}
+
+/// Runs a scenario. An error means that it could not be run; what was broken is in the report.
+pub async fn run(options: &Live) -> Result<Report, String> {
+    let mut stage = Stage::set(options).await?;
+    let played = match options.scenario {
+        Scenario::KillOne => kill_one(&mut stage).await,
+        Scenario::KillAll => kill_all(&mut stage).await,
+    };
+    if played.is_err() {
+        // Whoever wants to know why needs the logs.
+        stage.cluster.keep();
+    }
+    played.map(|()| stage.close())
+}
+
+async fn kill_one(stage: &mut Stage) -> Result<(), String> {
+    let victim = stage.random.below(stage.cluster.nodes.len() as u64) as usize;
+    // A short load must not be over before anything has happened.
+    stage.close_gate(Part(5, 6));
+    stage.start_load(Part::WHOLE);
+    stage.until(Part(1, 3)).await;
+    stage.kill(&[victim])?;
+    stage.watch.forget_most();
+    stage.until(Part(2, 3)).await;
+    let hints = stage.watch.until(HINTS_SEEN_LIMIT, |hints| hints.max > 0).await;
+    stage.report.hints.max_while_away = Some(hints.map_or(0, |hints| hints.max));
+    let restarted_ms = stage.restart(&[victim])?;
+    stage.open_gate();
+    stage.until_ready().await?;
+    stage.end_load().await;
+    stage.until_no_hints(restarted_ms).await;
+    stage.until_converged().await;
+    stage.read_back(&BTreeSet::new()).await
+}
+
+async fn kill_all(stage: &mut Stage) -> Result<(), String> {
+    let all: Vec<usize> = (0..stage.cluster.nodes.len()).collect();
+    stage.start_load(Part::WHOLE);
+    stage.until(Part(1, 2)).await;
+    stage.load.halt();
+    stage.kill(&all)?;
+    stage.end_load().await;
+    let restarted_ms = stage.restart(&all)?;
+    stage.until_ready().await?;
+    stage.until_converged().await;
+    stage.read_back(&BTreeSet::new()).await?;
+    let read = stage.load.with_book(|book| book.tried());
+    let acknowledged = read.into_iter().filter(|(_, state)| *state == State::Acknowledged);
+    let read: BTreeSet<usize> = acknowledged.map(|(record, _)| record).collect();
+    stage.load.take_up_again();
+    stage.start_load(Part(1, 2));
+    stage.end_load().await;
+    stage.until_no_hints(restarted_ms).await;
+    stage.until_converged().await;
+    stage.read_back(&read).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    #[test]
+    fn every_scenario_is_listed_under_the_name_it_is_called_by() {
+        for scenario in Scenario::value_variants() {
+            let called = scenario.to_possible_value().map(|value| value.get_name().to_owned());
+            assert_eq!(called, Some(scenario.to_string()));
+            assert!(SCENARIOS.iter().any(|(listed, _)| listed == scenario));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A cluster under load, and what scenarios do with it.
+
+use super::book::State;
+use super::cluster::{Cluster, find_binary};
+use super::convergence::{CONVERGENCE_LIMIT, until_converged};
+use super::fleet::Fleet;
+use super::history::History;
+use super::input::Records;
+use super::load::Load;
+use super::options::Live;
+use super::probe::Probe;
+use super::report::{Event, InputReport, Report};
+use super::verify::read_back;
+use super::watch::Watch;
+use dunlin::base::Random;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// How long nodes may take to be ready and to see each other, recovery included.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks whether they are.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Starts of one node before it is given up. Another process may take its port while it is away.
+const MAX_STARTS: u32 = 3;
+
+/// Records of a run that ends by time: more than any machine writes in its longest run.
+const ENDLESS_RECORDS: usize = 100_000_000;
+
+/// Everything of one run. The nodes end with it.
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
+    pub(super) load: Arc<Load>,
+    pub(super) watch: Watch,
+    pub(super) random: Random,
+    pub(super) report: Report,
+    options: Live,
+    probe: Arc<Probe>,
+    clients: JoinSet<()>,
+    load_began: Option<Instant>,
+    load_seconds: f64,
+}
+
+/// A point of the load: a part of its records, or of its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part(pub(super) u32, pub(super) u32);
+
+impl Stage {
+    /// Makes a cluster, and waits until it can be used.
+    pub(super) async fn set(options: &Live) -> Result<Stage, String> {
+        let seed = options.seed.unwrap_or(0);
+        let binary = find_binary(options.binary.as_deref())?;
+        let records = records(options, seed)?;
+        let mut random = Random::from_seed(seed);
+        let cluster = Cluster::make(&binary, options.nodes as usize, options.keeping())?;
+        let history = History::create(&cluster.directory().join("history.ndjson"))?;
+        let fleet = Arc::new(Fleet::new(cluster.nodes.len()));
+        let load = Load::new(cluster.urls(), fleet, Arc::new(records), random.fork(), history);
+        let load = Arc::new(load.map_err(|error| error.to_string())?);
+        let probe = Arc::new(Probe::new(cluster.urls()).map_err(|error| error.to_string())?);
+        let report = opened_report(options, &cluster, &load.records);
+        let watch = Watch::start(Arc::clone(&load), Arc::clone(&probe));
+        let mut stage = Stage {
+            cluster,
+            load,
+            watch,
+            random,
+            report,
+            options: options.clone(),
+            probe,
+            clients: JoinSet::new(),
+            load_began: None,
+            load_seconds: 0.0,
+        };
+        stage.cluster.start_all()?;
+        let ready_ms = stage.until_ready().await?;
+        stage.tell(&format!("{} nodes ready after {ready_ms} ms", options.nodes));
+        Ok(stage)
+    }
+
+    /// Starts the clients. By time, they write for this part of the duration.
+    pub(super) fn start_load(&mut self, part: Part) {
+        if let Some(duration) = self.options.duration {
+            self.load.end_at(Instant::now() + part.of(duration));
+        }
+        self.load_began = Some(Instant::now());
+        self.clients = self.load.start(self.options.connections as usize);
+    }
+
+    /// Returns when the load is so far.
+    pub(super) async fn until(&self, part: Part) {
+        match (self.options.duration, self.load_began) {
+            (Some(duration), Some(began)) => tokio::time::sleep_until((began + part.of(duration)).into()).await,
+            _ => self.load.until_settled(self.record_at(part)).await,
+        }
+    }
+
+    /// Lets the load go no further than this, until the gate is opened. Not if it ends by time.
+    pub(super) fn close_gate(&self, part: Part) {
+        if self.options.duration.is_none() {
+            self.load.set_gate(self.record_at(part));
+        }
+    }
+
+    /// Lets the load go on to its end.
+    pub(super) fn open_gate(&self) {
+        self.load.set_gate(usize::MAX);
+    }
+
+    /// Returns when all clients have ended.
+    pub(super) async fn end_load(&mut self) {
+        while self.clients.join_next().await.is_some() {}
+        self.load_seconds += self.load_began.take().map_or(0.0, |began| began.elapsed().as_secs_f64());
+        let seconds = self.load_seconds;
+        self.load.with_book(|book| self.report.set_load(book, seconds));
+    }
+
+    /// SIGKILL to these nodes, at once.
+    pub(super) fn kill(&mut self, nodes: &[usize]) -> Result<(), String> {
+        nodes.iter().for_each(|node| self.load.fleet.killed(*node));
+        let names: Vec<&str> = nodes.iter().map(|node| self.cluster.nodes[*node].name.as_str()).collect();
+        let what = format!("SIGKILL of {}", names.join(", "));
+        self.event(&what);
+        self.cluster.kill(nodes)
+    }
+
+    /// Starts these nodes again, without waiting until they are ready. Returns when that was, in the run's time.
+    pub(super) fn restart(&mut self, nodes: &[usize]) -> Result<u64, String> {
+        let names: Vec<String> = nodes.iter().map(|node| self.cluster.nodes[*node].name.clone()).collect();
+        let at_ms = self.event(&format!("restart of {}", names.join(", ")));
+        nodes.iter().try_for_each(|node| self.cluster.nodes[*node].start())?;
+        Ok(at_ms)
+    }
+
+    /// Returns once all nodes are ready and see each other, and how long that took.
+    pub(super) async fn until_ready(&mut self) -> Result<u64, String> {
+        let (begun, mut starts) = (Instant::now(), 1);
+        loop {
+            if let Some(words) = self.cluster.ended().into_iter().next() {
+                starts += 1;
+                if starts > MAX_STARTS || !words.contains("cannot listen") {
+                    return Err(words);
+                }
+                self.cluster.nodes.iter_mut().try_for_each(|node| node.start_if_ended())?;
+            }
+            match self.not_ready().await {
+                None => break,
+                Some(why) if begun.elapsed() >= READY_LIMIT => {
+                    return Err(format!("not ready after {} s: {why}", READY_LIMIT.as_secs()));
+                }
+                Some(_) => sleep(READY_INTERVAL).await,
+            }
+        }
+        (0..self.cluster.nodes.len()).for_each(|node| self.load.fleet.returned(node));
+        Ok(begun.elapsed().as_millis() as u64)
+    }
+
+    async fn not_ready(&self) -> Option<String> {
+        let nodes = self.cluster.nodes.len();
+        for (node, process) in self.cluster.nodes.iter().enumerate() {
+            let seen = async {
+                self.probe.ready(node).await?;
+                let alive = self.probe.cluster(node).await?.alive();
+                if alive == nodes { Ok(()) } else { Err(format!("sees {alive} of {nodes} nodes alive")) }
+            };
+            if let Err(why) = seen.await {
+                return Some(format!("{}: {why}", process.name));
+            }
+        }
+        None
+    }
+
+    /// Waits until no hint is left anywhere; reports how long after `since_ms` that was.
+    pub(super) async fn until_no_hints(&mut self, since_ms: u64) {
+        let found = self.watch.until(CONVERGENCE_LIMIT, |hints| hints.now == Some(0)).await;
+        let took_ms = found.map(|_| self.load.fleet.now_ms().saturating_sub(since_ms));
+        self.report.hints.none_after_ms = took_ms;
+        self.tell(&took_ms.map_or("hints remain".into(), |ms| format!("no hint left {ms} ms after the restart")));
+    }
+
+    /// Waits until replicas are equal.
+    pub(super) async fn until_converged(&mut self) {
+        let names: Vec<String> = self.cluster.nodes.iter().map(|node| node.name.clone()).collect();
+        let found = until_converged(&self.probe, &names).await;
+        match &found {
+            Ok(found) => self.tell(&format!("replicas equal after {} ms, {} keys", found.ms, found.keys)),
+            Err(difference) => self.tell(difference),
+        }
+        self.report.add_convergence(found);
+    }
+
+    /// Reads everything that was tried through every node, except these records.
+    pub(super) async fn read_back(&mut self, except: &BTreeSet<usize>) -> Result<(), String> {
+        let tried = self.load.with_book(|book| book.tried());
+        let tried: Vec<(usize, State)> = tried.into_iter().filter(|(record, _)| !except.contains(record)).collect();
+        let expected = (tried.len() * self.cluster.nodes.len()) as u64;
+        let (fleet, records) = (Arc::clone(&self.load.fleet), Arc::clone(&self.load.records));
+        let clients = self.options.connections as usize;
+        let reading = read_back(self.cluster.urls(), fleet, records, tried, self.cluster.replicas, clients).await;
+        let reading = reading.map_err(|error| error.to_string())?;
+        self.tell(&format!("{} reads in {:.1} s, {} wrong", reading.reads, reading.seconds, reading.violations));
+        self.report.add_reading(reading, expected);
+        Ok(())
+    }
+
+    /// The report, with what the nodes' processes have to say.
+    pub(super) fn close(mut self) -> Report {
+        self.report.violations.extend(self.cluster.ended());
+        self.report.violations.extend(self.cluster.nodes.iter().flat_map(|node| node.panics()));
+        let judged = super::verdict::judge(&self.report, self.options.strictness());
+        self.report.violations.extend(judged);
+        self.report.conclude();
+        if !self.report.held() {
+            self.cluster.keep();
+        }
+        self.report
+    }
+
+    fn event(&mut self, what: &str) -> u64 {
+        let at_ms = self.load.event(what);
+        self.report.events.push(Event { at_ms, what: what.into() });
+        eprintln!("chaos: {:6.1} s  {what}", at_ms as f64 / 1e3);
+        at_ms
+    }
+
+    fn tell(&mut self, what: &str) {
+        let at_ms = self.load.fleet.now_ms();
+        self.report.events.push(Event { at_ms, what: what.into() });
+        eprintln!("chaos: {:6.1} s  {what}", at_ms as f64 / 1e3);
+    }
+
+    fn record_at(&self, part: Part) -> usize {
+        let count = self.load.records.count() as u64;
+        (count * u64::from(part.0)).div_ceil(u64::from(part.1)) as usize
+    }
+}
+
+impl Part {
+    /// All of it.
+    pub(super) const WHOLE: Part = Part(1, 1);
+
+    fn of(self, duration: Duration) -> Duration {
+        duration * self.0 / self.1
+    }
+}
+
+fn records(options: &Live, seed: u64) -> Result<Records, String> {
+    match (&options.input, options.duration) {
+        (Some(path), _) => Records::read(path),
+        (None, Some(_)) => Ok(Records::Generated { seed, count: ENDLESS_RECORDS }),
+        (None, None) => Ok(Records::Generated { seed, count: options.generated() }),
+    }
+}
+
+fn opened_report(options: &Live, cluster: &Cluster, records: &Records) -> Report {
+    let from = options.input.as_ref().map_or("generated".into(), |path| path.display().to_string());
+    let counted = options.duration.is_none().then(|| records.count());
+    let mut report = Report {
+        scenario: options.scenario.to_string(),
+        seed: options.seed.unwrap_or(0),
+        nodes: cluster.nodes.len(),
+        replicas: cluster.replicas,
+        connections: options.connections as usize,
+        input: InputReport { from, records: counted, ..InputReport::default() },
+        replay: options.replay(),
+        ..Report::default()
+    };
+    report.set_skipped(records.skipped());
+    report
+}
