@@ -1,5 +1,6 @@
 //! Transport and detector endpoint over loopback: what arrives, who is refused, what survives.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 use bytes::Bytes;
 use dunlin::base::{ClusterId, HybridTime, Key, NodeId};
@@ -424,6 +425,19 @@ async fn a_kick_dials_anew() {
     a.connected(B).await;
     a.transport.kick(B);
     a.counts(|counters| counters.connected == 2).await;
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_without_a_restart_and_only_by_ones_own() {
+    let site = Site::new();
+    let (mut a, b) = (site.start(A).await, site.start(B).await);
+    assert!(a.transport.replace_tls(&site.tls(B)).is_err());
+    let renewed = Site::new();
+    a.transport.replace_tls(&renewed.tls(A)).unwrap();
+    b.transport.replace_tls(&renewed.tls(B)).unwrap();
+    b.knows(A, &a);
+    b.transport.send(&[A], &small(1));
+    assert_eq!(a.numbers(B, 1).await, [1]);
 }
 
 #[tokio::test]

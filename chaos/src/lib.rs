@@ -1,4 +1,9 @@
-//! Breaks Dunlin on purpose.
+//! Breaks Dunlin on purpose, to find out what it promises in truth.
+//!
+//! [`sim`] runs whole clusters in one thread from one seed, in virtual time, on the same core that the
+//! binary runs. RELIABILITY.md's promises P1-P11 are its checkers; docs/testing.md says how to use it.
+
+#![allow(clippy::indexing_slicing, reason = "the harness indexes its own tables; a panic here is a bug of the harness")]
 
 #[cfg(feature = "live")]
 pub mod live;

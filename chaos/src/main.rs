@@ -1,8 +1,13 @@
-//! The command line of the chaos harness.
+//! The command line of the chaos harness: `chaos sim`, `chaos mutants`, `chaos list`.
+
+#![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
 #[cfg(feature = "live")]
 use chaos::live::{Live, SCENARIOS};
+use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
+use dunlin::base::Mutation;
+
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -14,22 +19,151 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run whole clusters in one thread, in virtual time, from a seed each.
+    Sim {
+        /// One seed.
+        #[arg(long, required_unless_present = "seeds", conflicts_with = "seeds")]
+        seed: Option<u64>,
+        /// A range of seeds, both ends included: 1..1000.
+        #[arg(long, value_parser = parse_range)]
+        seeds: Option<(u64, u64)>,
+        /// Print every event as it happens.
+        #[arg(long)]
+        loud: bool,
+        /// Go on after a failure, and print only the violations.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Break one rule of the core at a time: some seed must notice each.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Only this one.
+        #[arg(long)]
+        only: Option<String>,
+        /// Give up on one after so many seeds.
+        #[arg(long, default_value_t = 2_000)]
+        limit: u64,
+        /// Which seed to begin with.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+    },
     #[cfg(feature = "live")]
     Live(Live),
-    /// List what there is to run.
+    /// List the classes of faults, the promises judged, and the deliberate faults of the core.
     List,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Sim { seed, seeds, loud, keep_going } => {
+            let (first, last) = seeds.or(seed.map(|seed| (seed, seed))).unwrap_or((0, 0));
+            simulate(first, last, if loud { Voice::Loud } else { Voice::Quiet }, keep_going)
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
         Command::List => {
-            #[cfg(feature = "live")]
-            for (scenario, what) in SCENARIOS {
-                println!("live {scenario}: {what}");
-            }
+            list();
             ExitCode::SUCCESS
         }
     }
+}
+
+fn simulate(first: u64, last: u64, voice: Voice, keep_going: bool) -> ExitCode {
+    let begun = std::time::Instant::now();
+    let (mut tally, mut broken, mut runs, mut successes, mut hash) = (Tally::default(), 0u64, 0u64, 0u64, 0u64);
+    for seed in first..=last {
+        let report = run(seed, &DunlinMachine::build, voice);
+        tally.merge(&report.tally);
+        runs += 1;
+        successes += report.succeeded;
+        hash = hash.rotate_left(1) ^ report.trace_hash;
+        if !report.held() {
+            broken += 1;
+            print_broken(&report, keep_going);
+            if !keep_going {
+                break;
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("seen:\n{tally}");
+    println!(
+        "{runs} seeds, {broken} broken, {successes} successful requests, {seconds:.1} s, {:.1} seeds/s, traces {hash:016x}",
+        runs as f64 / seconds
+    );
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the simulator judges, by name.
+const PROMISES: &[&str] = &[
+    "P1 durable",
+    "P2 no silent loss",
+    "P3 read your writes",
+    "P4 converges",
+    "P5 no resurrection",
+    "P6 available (without faults, and at the end)",
+    "P7 no corrupt bytes",
+    "P11 honest errors",
+    "R13 no false siblings (without faults)",
+    "R18 never sent twice",
+    "R20 no clock without data",
+    "exactly one answer",
+    "answered in time",
+    "messages survive their encoding",
+    "bounded work",
+];
+
+fn list() {
+    #[cfg(feature = "live")]
+    for (scenario, what) in SCENARIOS {
+        println!("live {scenario}: {what}");
+    }
+    println!("faults of a run (chaos sim):");
+    Fault::ALL.iter().for_each(|fault| println!("  {fault:?}"));
+    println!("promises judged:");
+    PROMISES.iter().for_each(|promise| println!("  {promise}"));
+    println!("deliberate faults of the core (chaos mutants, with the feature of that name):");
+    Mutation::ALL.iter().for_each(|(_, name, rule)| println!("  {name:<30} {rule}"));
+}
+
+/// Prints a line per deliberate fault; fails if one survives that the simulator should notice.
+#[cfg(feature = "mutants")]
+fn gate(only: Option<&str>, first: u64, limit: u64) -> ExitCode {
+    use chaos::sim::mutants::{Hunt, elsewhere, hunt};
+    let mut survivors = 0;
+    println!("{:<30} {:<24} {:>6}  caught by", "fault", "rule", "seeds");
+    for (mutation, name, rule) in Mutation::ALL.iter().filter(|(_, name, _)| only.is_none_or(|only| only == *name)) {
+        if let Some(place) = elsewhere(*mutation).filter(|_| only.is_none()) {
+            println!("{name:<30} {rule:<24} {:>6}  {place}", "-");
+            continue;
+        }
+        match hunt(*mutation, first, limit) {
+            Hunt::Caught { seed, runs, promise } => {
+                println!("{name:<30} {rule:<24} {runs:>6}  {promise} (seed {seed})")
+            }
+            Hunt::Survived { runs } => {
+                survivors += 1;
+                println!("{name:<30} {rule:<24} {runs:>6}  NOT CAUGHT");
+            }
+        }
+    }
+    if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_broken(report: &Report, briefly: bool) {
+    if !briefly {
+        return println!("{report}");
+    }
+    for broken in report.broken.iter().take(1) {
+        println!("seed {}: {}: {}", report.seed, broken.promise, broken.what);
+    }
+}
+
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once("..").ok_or("a range is FIRST..LAST, both included")?;
+    let number = |text: &str| text.trim_start_matches('=').parse::<u64>().map_err(|error| format!("{text}: {error}"));
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last { Err(format!("{first} is above {last}")) } else { Ok((first, last)) }
 }

@@ -9,6 +9,9 @@ pub const DEFAULT_MAX_VALUE_BYTES: usize = 1 << 20;
 /// Most siblings of one key a client write may leave. Each costs every reader its bytes.
 pub const MAX_SIBLINGS: usize = 64;
 
+/// Longest time-out a client may ask for. Nothing that counts copies of one write need remember longer.
+pub const MAX_TIMEOUT_MS: u64 = 60_000;
+
 /// Most steps that may wait for one key's object to be read from disk; further ones are shed (503).
 pub const MAX_WAITING_PER_KEY: usize = 1024;
 

@@ -123,6 +123,9 @@ impl Shard {
         }
         turn.effects.push(Effect::Resume { shard: self.me.shard });
         for append in failed {
+            if let Body::HintDone { hint, target } = append.record.body {
+                self.hints.queue(hint, target);
+            }
             self.refuse(turn, append.after);
         }
     }
@@ -138,7 +141,7 @@ impl Shard {
     /// "It is durable here": sent only while a storage answer is handled, or when nothing is pending.
     pub(super) fn reply_durable(&mut self, turn: &mut Turn<'_>, to: NodeId, request: u64) {
         if request != 0 {
-            let refilled = self.refilled.iter().map(|(node, actor)| (*node, *actor)).collect();
+            let refilled = self.refilled(turn.now.time);
             let reply = StoreReply::Durable { actor: self.me.actor, refilled };
             turn.send(vec![to], Message::Replicated { request, reply });
         }

@@ -162,6 +162,11 @@ impl Node {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn shard(&self, at: usize) -> &Shard {
+        &self.shards[at]
+    }
+
     fn shard_of(&self, input: &Input) -> usize {
         let count = self.shards.len();
         let of_key = |key| self.view.layout.partitioning.of(key).0 as usize % count;

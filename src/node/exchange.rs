@@ -95,6 +95,8 @@ impl Shard {
         let mut peers: BTreeSet<NodeId> =
             mine.iter().flat_map(|p| self.view.layout.primaries(*p)).copied().filter(|n| *n != self.me.node).collect();
         peers.retain(|node| self.view.is_up(*node));
+        // A single replica has nobody to learn from; a record of completion may have failed.
+        mine.iter().for_each(|partition| self.complete_if_pulled(turn, *partition));
         let peers: Vec<NodeId> = peers.into_iter().collect();
         let chosen = if filling { peers } else { self.random.pick(&peers).copied().into_iter().collect() };
         for peer in chosen {
@@ -142,7 +144,8 @@ impl Shard {
         source: (Actor, u64),
         clocks: Vec<ClockReport>,
     ) {
-        if self.exchange.rounds.remove(&round) != Some(from) {
+        // Each shard of the peer answers for itself, so the round stays open until it is too old.
+        if self.exchange.rounds.get(&round) != Some(&from) {
             return;
         }
         for report in clocks {
@@ -329,7 +332,11 @@ impl Shard {
             return;
         }
         self.exchange.pulled.entry(partition).or_default().insert(session.peer, session.source_state);
-        if self.has_pulled_enough(partition) {
+        self.complete_if_pulled(turn, partition);
+    }
+
+    fn complete_if_pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        if !self.replica(partition).table.complete && self.has_pulled_enough(partition) {
             self.append(turn, partition, Body::Complete, Published::default(), After::Nothing);
         }
     }

@@ -30,14 +30,15 @@ impl Shard {
         untried.reverse();
         let Some(to) = untried.pop() else { return self.coordinate_without_primaries(turn, origin, command) };
         let deadline = turn.now.time + Duration::from_millis(command.options.timeout_ms);
-        let id = self.number();
         turn.notice(Notice::CommandForwarded);
-        self.timers.set(deadline, Timer::ForwardDeadline(id));
         let forward = Forward { origin, command, deadline, to, untried, filling: Vec::new(), claim: Claim::Complete };
-        self.send_forward(turn, id, forward);
+        self.send_forward(turn, forward);
     }
 
-    fn send_forward(&mut self, turn: &mut Turn<'_>, id: u64, forward: Forward) {
+    /// Each try has a number of its own: a repeated refusal is never taken for the answer to the next.
+    fn send_forward(&mut self, turn: &mut Turn<'_>, forward: Forward) {
+        let id = self.number();
+        self.timers.set(forward.deadline, Timer::ForwardDeadline(id));
         let mut command = forward.command.clone();
         command.options.timeout_ms = forward.deadline.since(turn.now.time).as_millis() as u64;
         self.peers.asked(forward.to, turn.now.time);
@@ -48,7 +49,9 @@ impl Shard {
     fn coordinate_without_primaries(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command) {
         let partition = self.view.layout.partitioning.of(&command.key);
         let replicas = self.view.layout.primaries(partition).len();
-        let Some(required) = command.options.w.of(replicas) else { return };
+        let Some(required) = command.options.w.of(replicas) else {
+            return turn.fail(origin, Failure::QuorumTooLarge { replicas });
+        };
         if command.options.sloppiness == Sloppiness::Strict && !self.is_primary(partition) {
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable: 0 });
         }
@@ -73,13 +76,13 @@ impl Shard {
         }
         if let Some(next) = forward.untried.pop() {
             forward.to = next;
-            return self.send_forward(turn, id, forward);
+            return self.send_forward(turn, forward);
         }
-        self.no_complete_primary(turn, id, forward, outcome);
+        self.no_complete_primary(turn, forward, outcome);
     }
 
     /// No complete primary could be reached: a filling one may coordinate (PROTOCOL R6).
-    fn no_complete_primary(&mut self, turn: &mut Turn<'_>, id: u64, mut forward: Forward, outcome: Outcome) {
+    fn no_complete_primary(&mut self, turn: &mut Turn<'_>, mut forward: Forward, outcome: Outcome) {
         let partition = self.view.layout.partitioning.of(&forward.command.key);
         if forward.claim == Claim::Any || forward.filling.is_empty() {
             return turn.answer(forward.origin, outcome);
@@ -92,7 +95,7 @@ impl Shard {
         forward.untried = std::mem::take(&mut forward.filling);
         if let Some(next) = forward.untried.pop() {
             forward.to = next;
-            self.send_forward(turn, id, forward);
+            self.send_forward(turn, forward);
         }
     }
 

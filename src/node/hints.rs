@@ -7,7 +7,7 @@ use super::loads::{HintUse, Look};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
 use crate::base::{Key, Mutation, NodeId, Time, broken};
-use crate::causal::{DotSet, Filled, Outline};
+use crate::causal::{Filled, Outline};
 use crate::replication::{Message, StoreReply};
 use crate::ring::PartitionId;
 use crate::store::{Body, HintBody, Place, Published, RecoveredHint, Sequence};
@@ -126,14 +126,19 @@ impl Hints {
         }
     }
 
-    /// What the hints of a key have seen, durable or on their way.
-    pub(super) fn context_of(&self, key: &Key) -> DotSet {
+    /// What the hints of a key hold and have seen, durable or on their way.
+    pub(super) fn outline_of(&self, key: &Key) -> Outline {
         let durable = self.by_key.get(key).into_iter().flatten();
         let durable = durable.filter_map(|sequence| self.hints.get(sequence)).map(|hint| &hint.outline);
         let appended = self.appended.values().filter(|(of, _)| of == key).map(|(_, outline)| outline);
-        let mut context = DotSet::default();
-        durable.chain(appended).for_each(|outline| context.union(&outline.context));
-        context
+        durable.chain(appended).fold(Outline::default(), Outline::merge)
+    }
+
+    /// A target still needs a hint, as far as the log knows: it is sent again.
+    pub(super) fn queue(&mut self, sequence: Sequence, target: NodeId) {
+        if self.hints.get(&sequence).is_some_and(|hint| hint.targets.contains(&target)) {
+            self.queues.entry(target).or_default().insert(sequence);
+        }
     }
 
     /// A target came back: what was on its way to it is sent again.
@@ -176,7 +181,9 @@ impl Shard {
         if broken(Mutation::DropHintEarly) {
             return self.hint_done(turn, partition, sequence, target);
         }
-        self.load_hint(turn, partition, (sequence, place), HintUse::Drain { target });
+        let request = self.number();
+        self.hints.draining.insert(request, (sequence, target, turn.now.time));
+        self.load_hint(turn, partition, (sequence, place), HintUse::Drain { request, target });
     }
 
     pub(super) fn hint_loaded(
@@ -187,10 +194,8 @@ impl Shard {
         use_: HintUse,
     ) {
         match use_ {
-            HintUse::Drain { target } => {
+            HintUse::Drain { request, target } => {
                 // An unreadable hint waits like one that was lost on the way.
-                let request = self.number();
-                self.hints.draining.insert(request, (sequence, target, turn.now.time));
                 let Some(HintBody { key, state, dots, .. }) = body else { return };
                 turn.send(vec![target], Message::Replicate { request, key, state, dots, hint_for: Vec::new() });
                 if broken(Mutation::HintDropOnSend)

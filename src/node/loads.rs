@@ -69,8 +69,8 @@ pub(super) enum Look {
 /// What is done with a hint's record.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HintUse {
-    /// Sent to its target.
-    Drain { target: NodeId },
+    /// Sent to its target, under this number.
+    Drain { request: u64, target: NodeId },
     /// Shown to a reader, by this job.
     Serve { job: u64 },
 }
@@ -183,8 +183,9 @@ impl Shard {
                 self.looked(turn, partition, Some(key), object, look);
             }
             Purpose::Slot { hash, look } => {
-                let Some(record) = record else { return };
-                let Some(key) = record.body.slot_key().cloned() else { return };
+                let found = record.and_then(|record| Some((record.body.slot_key().cloned()?, record)));
+                // A slot without an object is damage: whoever waits for it must hear so.
+                let Some((key, record)) = found else { return self.show(turn, partition, None, None, look) };
                 if place.is_some_and(|place| self.replica(partition).table.index.holds(hash, place)) {
                     self.looked(turn, partition, Some(key), object_of(record), look);
                 } else {

@@ -30,6 +30,9 @@ mod timers;
 mod timings;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
 pub use effect::{Effect, Notice};
 pub use input::{Input, PeerState, StoreAnswer, View};

@@ -71,7 +71,7 @@ impl Shard {
     ) {
         if let Some(actor) = asker.filling {
             // Recorded before anything is served: acknowledgements of the disk it had before are void.
-            self.refilled.insert(asker.node, actor);
+            self.refilled.insert(asker.node, (actor, turn.now.time));
         }
         let id = self.number();
         let job = PullJob {

@@ -167,6 +167,7 @@ impl Shard {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
+        self.ask_missing(turn, id);
     }
 
     pub(super) fn hedge_read(&mut self, turn: &mut Turn<'_>, id: u64) {

@@ -12,7 +12,7 @@ use super::replica::Replica;
 use super::timers::{Timer, Timers};
 use super::writes::Write;
 use super::{Effect, Input, Notice, StoreAnswer, Timings, View};
-use crate::base::limits::MAX_OPEN_COMMANDS;
+use crate::base::limits::{MAX_OPEN_COMMANDS, MAX_TIMEOUT_MS};
 use crate::base::{HybridTime, Key, NodeId, Now, Random, Time};
 use crate::causal::Actor;
 use crate::replication::{Claim, Command, Failure, Message, Operation, Outcome};
@@ -20,6 +20,7 @@ use crate::ring::PartitionId;
 use crate::store::PartitionTable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Owns its partitions' states and every command, hint and exchange about them. Shares nothing with
 /// the other shards; sees membership and layout as an immutable snapshot.
@@ -44,8 +45,8 @@ pub(super) struct Shard {
     pub(super) peers: Peers,
     pub(super) timers: Timers,
     pub(super) random: Random,
-    /// Filling peers served, with their new actor (PROTOCOL R5).
-    pub(super) refilled: BTreeMap<NodeId, Actor>,
+    /// Filling peers served, with their new actor and when (PROTOCOL R5).
+    pub(super) refilled: BTreeMap<NodeId, (Actor, Time)>,
     clock: HybridTime,
     next_number: u64,
 }
@@ -275,6 +276,14 @@ impl Shard {
     pub(super) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number * self.me.shards as u64 + self.me.shard as u64
+    }
+
+    /// Nodes whose earlier disk is lost, with their new actor, as acknowledgements name them. No write lives
+    /// longer than a client waits: after that nobody counts the lost disk any more, and the node may have
+    /// gone on under yet another actor, which actors' numbers cannot tell.
+    pub(super) fn refilled(&mut self, now: Time) -> Vec<(NodeId, Actor)> {
+        self.refilled.retain(|_, (_, served)| now.since(*served) <= Duration::from_millis(MAX_TIMEOUT_MS));
+        self.refilled.iter().map(|(node, (actor, _))| (*node, *actor)).collect()
     }
 
     /// The next hybrid time; follows what it has seen, within reason.

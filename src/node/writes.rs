@@ -19,7 +19,7 @@ use crate::replication::{
 };
 use crate::ring::PartitionId;
 use crate::store::{Body, HintBody, Published};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One write being coordinated. Lives on after its answer until every primary has it or a hint of it.
@@ -38,6 +38,8 @@ pub(super) struct Write {
     contexts: ReadTally,
     /// Replicas not asked for their context yet.
     unasked: Vec<NodeId>,
+    /// Replicas asked for their context that have not answered.
+    awaited: BTreeSet<NodeId>,
     gathering: Gathering,
     tally: WriteTally,
     minted: Option<Minted>,
@@ -134,6 +136,7 @@ impl Shard {
             options,
             deadline,
             unasked,
+            awaited: BTreeSet::new(),
             fallbacks,
         };
         self.timers.set(deadline, Timer::WriteDeadline(id));
@@ -158,9 +161,13 @@ impl Shard {
         let Some(write) = self.writes.get_mut(&id) else { return };
         let rest = write.unasked.len().saturating_sub(count);
         let asked = write.unasked.split_off(rest);
-        if asked.is_empty() {
+        if asked.is_empty() && write.awaited.is_empty() {
             return self.contexts_gathered(turn, id);
         }
+        if asked.is_empty() {
+            return;
+        }
+        write.awaited.extend(&asked);
         let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
         let timeout_ms = write.options.timeout_ms;
         let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
@@ -181,6 +188,9 @@ impl Shard {
         let Some(write) = self.writes.get_mut(&id).filter(|write| write.gathering == Gathering::Contexts) else {
             return;
         };
+        if !write.awaited.remove(&from) {
+            return;
+        }
         let counted = write.contexts.answer(from, reply);
         if write.contexts.is_enough() {
             return self.contexts_gathered(turn, id);
@@ -218,12 +228,13 @@ impl Shard {
             return self.write_failed(turn, id, Failure::TooFewReplicas { required, reachable: answers });
         }
         let (partition, key) = (write.partition, write.key.clone());
-        if self.is_primary(partition) {
+        if self.view.layout.is_primary(partition, self.me.node) {
             self.update(turn, partition, &key, UpdateStep::Coordinate { write: id });
         } else {
-            let known = self.hints.context_of(&key);
-            let object = Object { versions: Vec::new(), leftover: known };
-            self.mint(turn, id, object, Published::default());
+            // What the hints have seen is one more answer. It is not the object's own state: the values stay
+            // on disk, and a context that covered their versions without holding them would erase them.
+            write.contexts.answer(self.me.node, ReadReply::Outline(self.hints.outline_of(&key)));
+            self.mint(turn, id, Object::default(), Published::default());
         }
     }
 
@@ -231,14 +242,11 @@ impl Shard {
     pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
         let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
-        // A fallback holds no state of the key, only what its hints have seen of it. That is what a plain
-        // write supersedes; a write with a token must not claim it, or its siblings there would die.
-        let (own, known) = match (primary, self.replicas.get(&partition)) {
-            (true, Some(replica)) => (replica.fill_pending(object), DotSet::EMPTY),
-            _ => (Filled::default(), object.leftover),
+        let own = match (primary, self.replicas.get(&partition)) {
+            (true, Some(replica)) => replica.fill_pending(object),
+            _ => Filled::default(),
         };
-        let mut visible = own.clone().merge(write.contexts.merged());
-        visible.context.union(&known);
+        let visible = own.clone().merge(write.contexts.merged());
         if !holds(&write.condition, &visible) {
             return self.precondition_failed(turn, id, visible.live_hash());
         }
@@ -309,7 +317,7 @@ impl Shard {
 
     /// The coordinator's own record is durable: it counts, and may leave the node (invariant 1).
     pub(super) fn coordinated(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let refilled: Vec<_> = self.refilled.iter().map(|(node, actor)| (*node, *actor)).collect();
+        let refilled = self.refilled(turn.now.time);
         let (me, actor) = (self.me.node, self.me.actor);
         let Some(write) = self.writes.get_mut(&id) else { return };
         let primary = self.view.layout.is_primary(write.partition, me);
@@ -331,8 +339,8 @@ impl Shard {
         let (up, down): (Vec<NodeId>, Vec<NodeId>) = write.missing.keys().copied().partition(|node| view.is_up(*node));
         let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
         let message = Message::Replicate { request: id, key, state, dots, hint_for: Vec::new() };
-        up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
         if self.view.layout.is_primary(write.partition, self.me.node) {
+            up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
             turn.send(up, message);
             for node in down {
                 self.stand_in_for(turn, id, node);

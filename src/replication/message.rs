@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// them back. Delivery is best effort: lost, late, repeated and re-ordered messages are all in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// A client's command for a key whose coordinator the receiver can be.
+    /// A client's command for a key whose coordinator the receiver can be. The one message that must not
+    /// be repeated: the receiver would carry it out twice. Transports send a message at most once.
     Forward {
         /// Sender's number.
         request: u64,

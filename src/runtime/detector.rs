@@ -343,7 +343,7 @@ impl Listener {
                 self.counters.malformed.add(1);
                 return Close::Malformed.close(&connection);
             }
-            let from = connection.remote_address().to_string();
+            let from = plain(connection.remote_address());
             self.pass(match said {
                 Said::Datagram(bytes) => Heard::Datagram { from, bytes },
                 Said::FullSync(bytes) => Heard::FullSync { from, bytes },
@@ -357,6 +357,11 @@ impl Listener {
             Err(_) => self.counters.dropped_unread.add(1),
         }
     }
+}
+
+/// As the others write it: an IPv4 address seen by an IPv6 socket is still that IPv4 address.
+fn plain(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
 
 /// The whole message; none if it is too long, too slow or cut off.

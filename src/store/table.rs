@@ -3,7 +3,7 @@
 use super::{Body, Index, Place, Record};
 use crate::base::Key;
 use crate::causal::{Dot, DotSet, Object, entry_hash};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most recent dots remembered per partition. Beyond it the oldest are forgotten, and an exchange that
 /// misses them falls back to a full listing: 1,024 keys of 100 bytes are 0.1 MiB per busy partition.
@@ -25,6 +25,8 @@ pub struct PartitionTable {
     pub index: Index,
     /// Keys that have seen dots the clock has not (PROTOCOL R12f), with these dots.
     pub leftovers: BTreeMap<Key, Leftover>,
+    /// Keys with a leftover, each under one dot that it still misses: looked at when that dot comes.
+    waiting: BTreeMap<Dot, BTreeSet<Key>>,
     /// Which key a recent dot belongs to: how an exchange finds what a peer lacks.
     pub recent: BTreeMap<Dot, Key>,
     /// The dots of `recent` in order of arrival, oldest first, with their age.
@@ -35,7 +37,7 @@ pub struct PartitionTable {
 /// What one key has seen beyond the clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// The dots, the clock's own taken off.
+    /// The dots, as of when the key was last looked at: at least one of them the clock has not.
     pub dots: DotSet,
     /// The key's record.
     place: Place,
@@ -70,10 +72,11 @@ impl PartitionTable {
                 self.count(*minted);
                 self.remember(key, dots);
                 now = self.fill_slot(key, place, object, before);
+                self.settle_leftovers(dots);
             }
-            Body::Join { dots } => self.clock.union(dots),
+            Body::Join { dots } => self.see(dots),
             Body::Void { dots, minted } => {
-                self.clock.union(dots);
+                self.see(dots);
                 self.count(Some(*minted));
             }
             Body::Hint(hint) => self.count(hint.minted),
@@ -84,22 +87,54 @@ impl PartitionTable {
                 self.complete = false;
             }
         }
-        self.settle_leftovers();
         now
     }
 
-    /// Looks again at the keys with a leftover: the clock may cover it now (PROTOCOL R12f). A key
-    /// without a live version vanishes with it.
-    fn settle_leftovers(&mut self) {
-        let (clock, index) = (&self.clock, &mut self.index);
-        self.leftovers.retain(|key, leftover| {
-            leftover.dots = leftover.dots.difference(clock);
-            let settled = leftover.dots.is_empty();
-            if settled && leftover.keeps == Keeps::Nothing {
-                index.remove(key.hash64(), leftover.place);
+    fn see(&mut self, dots: &DotSet) {
+        self.clock.union(dots);
+        self.settle_leftovers(dots);
+    }
+
+    /// Looks again at the keys that wait for one of these dots: the clock may cover their leftover now
+    /// (PROTOCOL R12f). A key without a live version vanishes with it. Only those are looked at: during a
+    /// full listing every key has a leftover, and each record moves the clock.
+    fn settle_leftovers(&mut self, dots: &DotSet) {
+        for (actor, counters) in dots.iter() {
+            for (first, last) in counters.ranges() {
+                let range = Dot { actor, counter: first }..=Dot { actor, counter: last };
+                let come: Vec<Dot> = self.waiting.range(range).map(|(dot, _)| *dot).collect();
+                let keys: Vec<Key> = come.iter().filter_map(|dot| self.waiting.remove(dot)).flatten().collect();
+                keys.into_iter().for_each(|key| self.settle_leftover(key));
             }
-            !settled
-        });
+        }
+    }
+
+    fn settle_leftover(&mut self, key: Key) {
+        let Some(leftover) = self.leftovers.get_mut(&key) else { return };
+        leftover.dots = leftover.dots.difference(&self.clock);
+        let missing = leftover.dots.dots().next();
+        match missing {
+            Some(missing) => {
+                self.waiting.entry(missing).or_default().insert(key);
+            }
+            None => {
+                if leftover.keeps == Keeps::Nothing {
+                    self.index.remove(key.hash64(), leftover.place);
+                }
+                self.leftovers.remove(&key);
+            }
+        }
+    }
+
+    /// The key's record is replaced: what it waited for is of no interest any more.
+    fn drop_leftover(&mut self, key: &Key) {
+        let Some(missing) = self.leftovers.remove(key).and_then(|leftover| leftover.dots.dots().next()) else { return };
+        if let Some(keys) = self.waiting.get_mut(&missing) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.waiting.remove(&missing);
+            }
+        }
     }
 
     /// Remembers which key these dots belong to, forgetting the oldest above [`MAX_RECENT_DOTS`].
@@ -126,7 +161,7 @@ impl PartitionTable {
         if let Some(old) = before.place {
             self.index.remove(hash, old);
         }
-        self.leftovers.remove(key);
+        self.drop_leftover(key);
         let entry_hash = entry_hash(key, &object.versions);
         self.hash ^= before.entry_hash ^ entry_hash;
         let dots = object.leftover.difference(&self.clock);
@@ -134,10 +169,78 @@ impl PartitionTable {
             return Published::default();
         }
         self.index.insert(hash, place);
-        if !dots.is_empty() {
+        let missing = dots.dots().next();
+        if let Some(missing) = missing {
             let keeps = if object.versions.is_empty() { Keeps::Nothing } else { Keeps::LiveVersions };
             self.leftovers.insert(key.clone(), Leftover { dots, place, keeps });
+            self.waiting.entry(missing).or_default().insert(key.clone());
         }
         Published { place: Some(place), entry_hash }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::HybridTime;
+    use crate::causal::{Actor, Content, Version};
+    use crate::ring::PartitionId;
+
+    fn dot(actor: u64, counter: u64) -> Dot {
+        Dot { actor: Actor(actor), counter }
+    }
+
+    fn dots<const COUNT: usize>(counters: [u64; COUNT]) -> DotSet {
+        counters.into_iter().map(|counter| dot(9, counter)).collect()
+    }
+
+    /// Plays records at places of their own, without slots held before.
+    fn play(table: &mut PartitionTable, bodies: Vec<Body>) {
+        for (body, offset) in bodies.into_iter().zip(1..) {
+            let place = Place { segment: 1, offset, length: 8 };
+            table.publish(&Record { partition: PartitionId(0), body }, place, &Published::default());
+        }
+    }
+
+    fn object(key: &'static str, live: Option<Dot>, leftover: DotSet) -> Body {
+        let content = Content {
+            value: bytes::Bytes::new(),
+            content_type: String::new(),
+            metadata: Vec::new(),
+            written_at: HybridTime::default(),
+            expires_at: None,
+        };
+        let versions: Vec<Version> = live.into_iter().map(|dot| Version { dot, content: content.clone() }).collect();
+        let dots = versions.iter().map(|version| version.dot).collect();
+        Body::Object { key: Key::new(key).unwrap(), object: Object { versions, leftover }, dots, minted: None }
+    }
+
+    #[test]
+    fn a_key_without_versions_vanishes_when_the_clock_covers_its_leftover() {
+        let mut table = PartitionTable::default();
+        play(&mut table, vec![object("gone", None, dots([2, 5])), object("kept", Some(dot(1, 1)), dots([5]))]);
+        assert_eq!((table.leftovers.len(), table.index.len()), (2, 2));
+        play(&mut table, vec![Body::Join { dots: dots([2, 3]) }]);
+        assert_eq!((table.leftovers.len(), table.index.len()), (2, 2), "5 is still missing");
+        play(&mut table, vec![Body::Void { dots: dots([4, 5]), minted: 0 }]);
+        assert_eq!((table.leftovers.len(), table.index.len()), (0, 1));
+        assert!(table.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_record_s_own_dots_settle_the_leftovers_of_other_keys() {
+        let mut table = PartitionTable::default();
+        play(&mut table, vec![object("a", None, dots([1])), object("b", Some(dot(9, 1)), DotSet::EMPTY)]);
+        assert!(table.leftovers.is_empty() && table.waiting.is_empty());
+        assert_eq!(table.index.len(), 1);
+    }
+
+    #[test]
+    fn a_replaced_leftover_waits_for_nothing() {
+        let mut table = PartitionTable::default();
+        play(&mut table, vec![object("k", None, dots([1])), object("k", Some(dot(1, 1)), dots([7]))]);
+        assert_eq!(table.waiting.keys().copied().collect::<Vec<_>>(), [dot(9, 7)]);
+        play(&mut table, vec![object("k", Some(dot(1, 2)), DotSet::EMPTY)]);
+        assert!(table.leftovers.is_empty() && table.waiting.is_empty());
     }
 }

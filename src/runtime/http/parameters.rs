@@ -6,7 +6,7 @@ use crate::replication::{Options, Quorum, Sloppiness};
 use serde_json::json;
 
 /// Longest a client may wait, in milliseconds: each waiting request holds memory on this node.
-pub const MAX_TIMEOUT_MS: u64 = 60_000;
+pub const MAX_TIMEOUT_MS: u64 = crate::base::limits::MAX_TIMEOUT_MS;
 
 /// Longest time to live, in milliseconds (100 years): far beyond any use, far below overflow.
 pub const MAX_TTL_MS: u64 = 100 * 365 * 86_400_000;

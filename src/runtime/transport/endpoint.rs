@@ -136,7 +136,8 @@ pub(crate) async fn dial(
     name: &str,
 ) -> Result<Connection, DialError> {
     let here = endpoint.local_addr()?;
-    let found = tokio::net::lookup_host(address).await?;
+    let found =
+        timeout(HANDSHAKE_TIMEOUT, tokio::net::lookup_host(address)).await.map_err(|_| DialError::Timeout)??;
     let usable = found.filter(|remote| remote.is_ipv4() == here.is_ipv4() || here.is_ipv6());
     let mut last = DialError::NoAddress;
     for remote in usable.take(MAX_ADDRESSES_PER_DIAL) {

@@ -164,6 +164,8 @@ impl Peer {
         let reason = connection.close_reason();
         if reason == Some(ConnectionError::Reset) {
             dialler.counters.resets.add(1);
+            // Only a living process can say that it has forgotten us: no reason to wait.
+            self.nudge.notify_one();
         }
         tracing::info!(peer = %self.node, ?reason, "disconnected");
         Close::Redialling.close(connection);

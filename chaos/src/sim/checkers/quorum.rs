@@ -1,0 +1,50 @@
+//! P1: a success counts as many copies as were asked for, and a strict one no hint.
+
+use super::Broken;
+use dunlin::replication::Outcome;
+
+/// Judges what a success says of itself.
+pub fn check_quorum(outcome: &Outcome, copies: usize, reads: usize, strict: bool) -> Vec<Broken> {
+    let (got, wanted, hinted, replicas) = match outcome {
+        Outcome::Read(read) => (read.answers, reads, read.hinted, read.replicas),
+        Outcome::Written(written) => (written.acks, copies, written.hinted, written.replicas),
+        _ => return Vec::new(),
+    };
+    let faults = [
+        (got < wanted, format!("{got} copies counted, {wanted} asked for")),
+        (strict && hinted > 0, format!("a strict request counts {hinted} hints")),
+        (strict && got > replicas, format!("{got} copies counted on {replicas} replicas")),
+    ];
+    faults.into_iter().filter(|(wrong, _)| *wrong).map(|(_, what)| Broken::new("P1 durable", what)).collect()
+}
+
+/// Judges an acknowledgement by the logs themselves: so many nodes have a durable record of the write.
+pub fn check_durable(acks: usize, durable_on: usize) -> Option<Broken> {
+    let what = || format!("{acks} copies counted, {durable_on} nodes have a durable record");
+    (durable_on < acks).then(|| Broken::new("P1 durable", what()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin::causal::Filled;
+    use dunlin::replication::ReadResult;
+
+    #[test]
+    fn an_acknowledgement_ahead_of_the_logs_is_reported() {
+        assert_eq!(check_durable(2, 2), None);
+        assert_eq!(check_durable(2, 3), None);
+        assert!(check_durable(2, 1).is_some());
+    }
+
+    #[test]
+    fn too_few_answers_and_hints_in_a_strict_success_are_reported() {
+        let read =
+            |answers, hinted| Outcome::Read(ReadResult { state: Filled::default(), answers, replicas: 3, hinted });
+        assert_eq!(check_quorum(&read(2, 0), 2, 2, true), []);
+        assert_eq!(check_quorum(&read(1, 0), 2, 2, true).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), 2, 2, true).len(), 1);
+        assert_eq!(check_quorum(&read(4, 0), 2, 2, true).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), 2, 2, false), []);
+    }
+}

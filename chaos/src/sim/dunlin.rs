@@ -1,0 +1,167 @@
+//! The real thing: the core on its store on a simulated disk.
+
+use super::checkers::Holding;
+use super::disk::SimDisk;
+use super::machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
+use ::dunlin::base::{NodeId, Now, Random, Time};
+use ::dunlin::causal::Actor;
+use ::dunlin::node::{Effect, Input, Node, NodeOptions, Timings};
+use ::dunlin::ring::PartitionId;
+use ::dunlin::store::{AppendError, Birth, Durability, Log, OpenOptions, Place, Reader, Record, open};
+use std::sync::Arc;
+
+/// A machine with one simulated disk.
+pub struct DunlinMachine {
+    disk: Arc<SimDisk>,
+    /// What tells one directory from another.
+    directory: u64,
+    /// How often the power was cut.
+    power_cycles: u64,
+    faults: DiskFaults,
+    /// Shared with the process, which draws its read errors from it.
+    read_errors: Arc<std::sync::Mutex<f64>>,
+}
+
+struct DunlinProcess {
+    node: Node,
+    log: Log<SimDisk>,
+    reader: Reader<SimDisk>,
+    read_errors: Arc<std::sync::Mutex<f64>>,
+    random: Random,
+}
+
+impl DunlinMachine {
+    /// A machine with an empty disk.
+    pub fn new(random: &mut Random) -> Self {
+        let directory = random.u64();
+        Self {
+            disk: Arc::new(SimDisk::new(directory)),
+            directory,
+            power_cycles: 0,
+            faults: DiskFaults::default(),
+            read_errors: Arc::default(),
+        }
+    }
+
+    /// Machines of this make, for a run.
+    pub fn build(_: NodeId, random: &mut Random) -> Box<dyn Machine> {
+        Box::new(Self::new(random))
+    }
+}
+
+impl Machine for DunlinMachine {
+    fn boot(&mut self, boot: &Boot) -> Option<Box<dyn Process>> {
+        let options = OpenOptions {
+            fresh_actor: Actor(boot.actor),
+            segment_bytes: boot.segment_bytes,
+            durability: Durability::Fsync,
+            boot: self.power_cycles,
+            birth: match boot.newborn {
+                Newborn::Complete => Birth::Complete,
+                Newborn::Filling => Birth::Filling,
+            },
+        };
+        let opened = open(self.disk.clone(), options).ok()?;
+        let options = NodeOptions {
+            node: boot.node,
+            epoch: boot.epoch,
+            shards: boot.shards,
+            seed: boot.seed,
+            timings: Timings::default(),
+        };
+        Some(Box::new(DunlinProcess {
+            node: Node::new(options, boot.view.clone(), opened.recovered),
+            log: opened.log,
+            reader: opened.reader,
+            read_errors: self.read_errors.clone(),
+            random: Random::from_seed(boot.epoch),
+        }))
+    }
+
+    fn crash(&mut self, random: &mut Random) {
+        self.power_cycles += 1;
+        self.disk.crash(random);
+    }
+
+    fn end_process(&mut self) {
+        self.disk.end_process();
+    }
+
+    fn wipe(&mut self) {
+        self.directory = self.directory.wrapping_add(1);
+        self.disk.wipe(self.directory);
+    }
+
+    fn rot(&mut self, random: &mut Random) -> bool {
+        let names = self.disk.file_names();
+        let Some(name) = random.pick(&names) else { return false };
+        let length = self
+            .disk
+            .contents(name)
+            .map_or(0, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
+        let flips = random.between(1, 20);
+        (0..flips).any(|_| self.disk.flip_bit(name, random.below(length as u64) as usize, random.below(8) as u8))
+    }
+
+    fn set_faults(&mut self, faults: DiskFaults) {
+        if faults.full != self.faults.full {
+            self.disk.set_capacity(if faults.full { self.disk.used() } else { u64::MAX });
+        }
+        match faults.calls_left {
+            Some(calls) => self.disk.cut_power_after(calls),
+            None if self.faults.calls_left.is_some() => self.disk.cut_power_after(u64::MAX),
+            None => {}
+        }
+        if let Some(nth) = faults.failing_sync {
+            self.disk.fail_sync(nth);
+        }
+        *self.read_errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = faults.read_errors;
+        self.faults = faults;
+    }
+}
+
+impl Process for DunlinProcess {
+    fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.node.handle(now, input, effects);
+    }
+
+    fn deadline(&self) -> Time {
+        self.node.deadline()
+    }
+
+    fn append(&mut self, records: &[Record]) -> Appending {
+        match self.log.append(records) {
+            Ok(places) => Appending::Durable(places),
+            Err(AppendError::Full) => Appending::Full,
+            Err(AppendError::Poisoned(_)) => Appending::Poisoned,
+        }
+    }
+
+    fn read(&mut self, place: Place) -> Option<Record> {
+        let share = *self.read_errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.random.chance(share) {
+            return None;
+        }
+        self.reader.read(place).ok()
+    }
+
+    fn hints(&mut self) -> usize {
+        self.node.status().hints.values().map(|(hints, _)| *hints as usize).sum()
+    }
+
+    fn holding(&self, partition: PartitionId) -> Option<Holding> {
+        let report = self.node.partition_report(partition)?;
+        Some(Holding {
+            node: 0,
+            clock_hash: report.clock.hash64(),
+            complete: report.complete,
+            data_hash: report.data_hash,
+            leftovers: report.leftovers,
+            keys: report.keys,
+        })
+    }
+
+    fn is_complete(&mut self) -> bool {
+        self.node.status().filling.is_empty()
+    }
+}

@@ -1,0 +1,100 @@
+//! What the world needs of a machine and of the process on it.
+//!
+//! The world drives [`Process`] and [`Machine`] alone. `dunlin.rs` is the one implementation that
+//! matters; the tests have a toy, so that the harness itself can be tested against a store known to be
+//! right, and against stores known to be wrong.
+
+use super::checkers::Holding;
+use dunlin::base::{NodeId, Now, Random, Time};
+use dunlin::node::{Effect, Input, View};
+use dunlin::ring::PartitionId;
+use dunlin::store::{Place, Record, Sequence};
+use std::sync::Arc;
+
+/// A machine: its disk outlives its processes.
+pub trait Machine {
+    /// Opens the disk and starts a process on it; none if the disk refuses, which stops the machine.
+    fn boot(&mut self, boot: &Boot) -> Option<Box<dyn Process>>;
+    /// The power is cut: what was not synced is kept, dropped or torn.
+    fn crash(&mut self, random: &mut Random);
+    /// The process ends, the power stays: what was written is still there.
+    fn end_process(&mut self);
+    /// The disk is replaced by an empty one.
+    fn wipe(&mut self);
+    /// Some bytes of a stopped machine's disk rot; false if there are none.
+    fn rot(&mut self, random: &mut Random) -> bool;
+    /// Sets the disk's faults from now on.
+    fn set_faults(&mut self, faults: DiskFaults);
+}
+
+/// What a new process is given.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    /// Who it is.
+    pub node: NodeId,
+    /// Random, another for each process.
+    pub epoch: u64,
+    /// The actor to take if the store needs a new one.
+    pub actor: u64,
+    /// How many shards.
+    pub shards: usize,
+    /// Seed of its randomness.
+    pub seed: u64,
+    /// What it believes at first.
+    pub view: Arc<View>,
+    /// What an empty disk means.
+    pub newborn: Newborn,
+    /// Segment size in bytes.
+    pub segment_bytes: u32,
+}
+
+/// What a store makes of an empty disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newborn {
+    /// The cluster is new: nothing can be missing.
+    Complete,
+    /// The disk replaces a lost one.
+    Filling,
+}
+
+/// What is wrong with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct DiskFaults {
+    /// No space for another file.
+    pub full: bool,
+    /// Share of reads that fail.
+    pub read_errors: f64,
+    /// After so many more calls that change something, every one fails.
+    pub calls_left: Option<u64>,
+    /// The sync after so many others fails.
+    pub failing_sync: Option<u64>,
+}
+
+/// A node's process with its log.
+pub trait Process {
+    /// As `Node::handle`.
+    fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>);
+    /// As `Node::deadline`.
+    fn deadline(&self) -> Time;
+    /// As `Log::append`.
+    fn append(&mut self, records: &[Record]) -> Appending;
+    /// As `Reader::read`; none on any error.
+    fn read(&mut self, place: Place) -> Option<Record>;
+    /// Hints it holds.
+    fn hints(&mut self) -> usize;
+    /// What it says of a partition; none if it has none.
+    fn holding(&self, partition: PartitionId) -> Option<Holding>;
+    /// Is it complete in every partition it owns?
+    fn is_complete(&mut self) -> bool;
+}
+
+/// How a batch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appending {
+    /// Durable, in the batch's order.
+    Durable(Vec<(Place, Sequence)>),
+    /// Nothing of it is in the log; later batches may be.
+    Full,
+    /// The process must end.
+    Poisoned,
+}

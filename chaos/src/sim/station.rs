@@ -1,0 +1,125 @@
+//! One node of the world: a machine, perhaps a process on it, its clocks, what it believes.
+
+use super::machine::{Appending, Machine, Process};
+use dunlin::base::{Now, Random, Time, WallTime};
+use dunlin::node::StoreAnswer;
+use dunlin::store::Record;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The wall clock at virtual time zero: some day in 2026, in milliseconds.
+const EPOCH_MS: i64 = 1_790_000_000_000;
+
+/// A node, whether it runs or not.
+pub(super) struct Station {
+    /// Its disk.
+    pub machine: Box<dyn Machine>,
+    /// What runs on it.
+    pub running: Option<Running>,
+    /// How many processes there have been: events of earlier ones are void.
+    pub boot: u64,
+    /// It stands still until then.
+    pub paused_until: Time,
+    /// Its disk is slow until then.
+    pub slow_until: Time,
+    /// What its wall clock is off, in milliseconds.
+    pub skew_ms: i64,
+    /// What its monotonic clock is ahead of virtual time, in microseconds.
+    pub offset: u64,
+    /// Verdicts forced on it: the peer, up or not, until when.
+    pub wrong: BTreeMap<usize, (bool, Time)>,
+    /// What it was told last, peer by peer.
+    pub told: Vec<bool>,
+    /// An empty disk of this station is not to be taken for complete.
+    pub disk_lost: bool,
+    /// A fault that costs the disk is set and has not struck yet.
+    pub at_risk: bool,
+}
+
+/// A process and what its driver holds for it.
+pub(super) struct Running {
+    /// The node.
+    pub process: Box<dyn Process>,
+    /// Appends not yet handed to the log, oldest first.
+    pub queue: VecDeque<(usize, u64, Record)>,
+    /// Shards whose appends fail until they resume.
+    pub voided: BTreeSet<usize>,
+    /// A flush is due or in flight.
+    pub flushing: bool,
+    /// The tick that is due; others in the event queue are void.
+    pub tick_at: Time,
+}
+
+/// Answers to storage requests: shard, number, answer.
+pub(super) type Answers = Vec<(usize, u64, StoreAnswer)>;
+
+/// How a flush went.
+pub(super) enum Flushing {
+    /// These requests are answered, and these records durable.
+    Answered(Answers, Vec<Record>),
+    /// The log is poisoned: the process must end.
+    Poisoned,
+}
+
+impl Station {
+    /// A machine that nothing runs on yet.
+    pub(super) fn new(machine: Box<dyn Machine>, nodes: usize) -> Self {
+        Self {
+            machine,
+            running: None,
+            boot: 0,
+            paused_until: Time(0),
+            slow_until: Time(0),
+            skew_ms: 0,
+            offset: 0,
+            wrong: BTreeMap::new(),
+            told: vec![true; nodes],
+            disk_lost: false,
+            at_risk: false,
+        }
+    }
+
+    /// What its clocks show.
+    pub(super) fn now(&self, now: Time) -> Now {
+        let wall = (EPOCH_MS + (now.0 / 1_000) as i64).saturating_add(self.skew_ms);
+        Now { time: Time(now.0 + self.offset), wall: WallTime(wall.max(0) as u64) }
+    }
+
+    /// A deadline of its own clock in virtual time.
+    pub(super) fn world_time(&self, deadline: Time) -> Time {
+        if deadline == Time::NEVER { deadline } else { Time(deadline.0.saturating_sub(self.offset)) }
+    }
+}
+
+impl Running {
+    /// A process that has asked for nothing yet.
+    pub(super) fn new(process: Box<dyn Process>) -> Self {
+        Self { process, queue: VecDeque::new(), voided: BTreeSet::new(), flushing: false, tick_at: Time::NEVER }
+    }
+
+    /// Hands a random prefix of the queue to the log.
+    pub(super) fn flush(&mut self, random: &mut Random) -> Flushing {
+        let length = random.between(1, self.queue.len() as u64) as usize;
+        let batch: Vec<(usize, u64, Record)> = self.queue.drain(..length.min(self.queue.len())).collect();
+        let records: Vec<Record> = batch.iter().map(|(_, _, record)| record.clone()).collect();
+        match self.process.append(&records) {
+            Appending::Durable(places) => {
+                let answered = batch
+                    .into_iter()
+                    .zip(places)
+                    .map(|((shard, id, _), (place, sequence))| (shard, id, StoreAnswer::Appended { place, sequence }));
+                Flushing::Answered(answered.collect(), records)
+            }
+            Appending::Full => Flushing::Answered(self.void(batch), Vec::new()),
+            Appending::Poisoned => Flushing::Poisoned,
+        }
+    }
+
+    /// Fails a batch, and whatever the shards in it have queued behind it (PROTOCOL R3).
+    fn void(&mut self, batch: Vec<(usize, u64, Record)>) -> Answers {
+        self.voided.extend(batch.iter().map(|(shard, _, _)| *shard));
+        let (lost, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.queue).into_iter().partition(|(shard, _, _)| self.voided.contains(shard));
+        self.queue = kept;
+        batch.into_iter().chain(lost).map(|(shard, id, _)| (shard, id, StoreAnswer::AppendFailed)).collect()
+    }
+}

@@ -1,0 +1,586 @@
+//! The world: one queue of events in virtual time, and the nodes they happen to.
+
+use super::checkers::{Broken, Requests, Unanswered, check_durable};
+use super::cluster::view_of;
+use super::copies::Copies;
+use super::machine::{Boot, DiskFaults, Machine, Newborn};
+use super::network::{Network, kind_of};
+use super::parcel::{Parcel, fingerprint};
+use super::station::{Answers, Flushing, Running, Station};
+use super::swarm::Swarm;
+use super::tally::Tally;
+use super::trace::{Event, Trace, Voice, WORLD};
+use super::workload::Workload;
+use dunlin::base::{NodeId, Random, Time};
+use dunlin::node::{Effect, Input, StoreAnswer};
+use dunlin::replication::{Command, Failure, Message, Outcome};
+use dunlin::ring::Layout;
+use dunlin::store::Place;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A command must be answered so long after its time-out, at the latest.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// How long a failure detector takes to look again, at most.
+const DETECTION: Duration = Duration::from_millis(1_500);
+
+/// A node that stands still for so long is believed down.
+const NOTICED_PAUSE: Duration = Duration::from_secs(2);
+
+/// More events than this in one run mean that the nodes chase each other: no honest run comes near.
+const MAX_EVENTS: u64 = 5_000_000;
+
+/// Something that will happen.
+pub(super) enum Happening {
+    Deliver { to: usize, from: usize, kind: &'static str, parcel: Parcel },
+    Tick { node: usize, boot: u64 },
+    Flush { node: usize, boot: u64 },
+    Flushed { node: usize, boot: u64, answers: Answers },
+    ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
+    Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
+    Overdue { request: u64 },
+    Detect { node: usize },
+    Watch { node: usize },
+    Client { client: usize },
+    Restart { node: usize },
+    Disturb,
+    Mend,
+    RepairDisk { node: usize },
+}
+
+/// Whether faults are still injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Faults and load: safety is judged.
+    Storm,
+    /// No fault, no load: progress is demanded.
+    Calm,
+}
+
+/// Everything there is.
+pub(super) struct World {
+    pub(super) swarm: Swarm,
+    pub(super) layout: Arc<Layout>,
+    pub(super) now: Time,
+    pub(super) phase: Phase,
+    pub(super) stations: Vec<Station>,
+    pub(super) network: Network,
+    pub(super) workload: Workload,
+    pub(super) random: Random,
+    pub(super) trace: Trace,
+    pub(super) tally: Tally,
+    pub(super) broken: Vec<Broken>,
+    pub(super) requests: Requests,
+    /// Answers to the last reads, in the calm.
+    pub(super) last_answers: BTreeMap<u64, Outcome>,
+    pub(super) losses: usize,
+    copies: Copies,
+    numbers: BTreeMap<NodeId, usize>,
+    queue: BTreeMap<(Time, u64), Happening>,
+    sequence: u64,
+    next_request: u64,
+}
+
+impl World {
+    /// A cluster at rest: nothing runs yet.
+    pub(super) fn new(
+        swarm: Swarm,
+        layout: Arc<Layout>,
+        mut random: Random,
+        machines: Vec<Box<dyn Machine>>,
+        voice: Voice,
+    ) -> Self {
+        let copies = swarm.replicas.min(swarm.nodes);
+        let nodes = swarm.nodes;
+        Self {
+            network: Network::new(random.fork(), swarm.weather),
+            workload: Workload::new(&swarm, copies, random.fork()),
+            numbers: layout.nodes.iter().enumerate().map(|(number, node)| (node.id, number)).collect(),
+            stations: machines.into_iter().map(|machine| Station::new(machine, nodes)).collect(),
+            swarm,
+            layout,
+            now: Time(1),
+            phase: Phase::Storm,
+            random,
+            trace: Trace::new(voice),
+            tally: Tally::default(),
+            broken: Vec::new(),
+            requests: Requests::default(),
+            last_answers: BTreeMap::new(),
+            losses: 0,
+            copies: Copies::default(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            next_request: 0,
+        }
+    }
+
+    pub(super) fn schedule(&mut self, at: Time, happening: Happening) {
+        self.sequence += 1;
+        self.queue.insert((at.max(self.now), self.sequence), happening);
+    }
+
+    pub(super) fn after(&mut self, delay: Duration, happening: Happening) {
+        self.schedule(self.now + delay, happening);
+    }
+
+    /// Uniform in zero to `longest`.
+    pub(super) fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_micros(self.random.below(longest.as_micros() as u64 + 1))
+    }
+
+    pub(super) fn note(&mut self, node: usize, kind: &'static str, subject: u64, content: u64) {
+        self.trace.note(Event { at: self.now, node, kind, subject, content });
+    }
+
+    fn breaks(&mut self, promise: &'static str, what: String) {
+        self.broken.push(Broken { promise, what });
+    }
+
+    /// Lets the next thing happen, if it happens by `until`.
+    pub(super) fn step(&mut self, until: Time) -> bool {
+        let due = self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= until);
+        if !due || !self.broken.is_empty() {
+            self.now = self.now.max(until);
+            return false;
+        }
+        let Some(((at, _), happening)) = self.queue.pop_first() else { return false };
+        self.now = self.now.max(at);
+        if self.trace.events() > MAX_EVENTS {
+            self.breaks("bounded work", format!("more than {MAX_EVENTS} events"));
+            return false;
+        }
+        match happening.node() {
+            Some(node) if self.stations[node].paused_until > self.now => {
+                self.schedule(self.stations[node].paused_until, happening);
+            }
+            _ => self.happen(happening),
+        }
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver { to, from, kind, parcel } => self.deliver(to, from, kind, &parcel),
+            Happening::Tick { node, boot } => self.tick(node, boot),
+            Happening::Flush { node, boot } => self.flush(node, boot),
+            Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
+            Happening::ReadDone { node, boot, shard, id, place } => {
+                if self.is_current(node, boot) {
+                    let answer = self.read(node, place);
+                    self.feed(node, Input::Store { shard, id, answer });
+                }
+            }
+            Happening::Ask { node, boot, request, command } => self.ask(node, boot, request, *command),
+            Happening::Overdue { request } => self.overdue(request),
+            Happening::Detect { node } => self.detect(node),
+            Happening::Watch { node } => {
+                self.detect(node);
+                self.watch(node);
+            }
+            Happening::Client { client } => self.client(client),
+            Happening::Restart { node } => self.restart(node),
+            Happening::Disturb => self.disturb(),
+            Happening::Mend => {
+                self.note(WORLD, "mend", 0, 0);
+                self.network.mend();
+            }
+            Happening::RepairDisk { node } => self.stations[node].machine.set_faults(DiskFaults::default()),
+        }
+    }
+
+    pub(super) fn is_current(&self, node: usize, boot: u64) -> bool {
+        self.stations[node].boot == boot && self.stations[node].running.is_some()
+    }
+
+    // -- Processes
+
+    /// Opens the disk and starts a process, unless one runs.
+    pub(super) fn restart(&mut self, node: usize) {
+        if self.stations[node].running.is_some() {
+            return;
+        }
+        let boot = self.boot_of(node);
+        let station = &mut self.stations[node];
+        station.boot += 1;
+        station.offset = boot.epoch % 1_000_000_000;
+        station.told.fill(true);
+        station.at_risk = false;
+        let (number, process) = (station.boot, station.machine.boot(&boot));
+        self.note(node, "boot", number, process.is_some().into());
+        let Some(process) = process else {
+            self.tally.count("boot failed");
+            self.stations[node].machine.set_faults(DiskFaults::default());
+            self.stations[node].machine.crash(&mut self.random);
+            self.after(Duration::from_millis(500), Happening::Restart { node });
+            return;
+        };
+        self.stations[node].running = Some(Running::new(process));
+        self.detect(node);
+        self.plan_tick(node);
+    }
+
+    fn boot_of(&mut self, node: usize) -> Boot {
+        let newborn = if self.stations[node].disk_lost { Newborn::Filling } else { Newborn::Complete };
+        Boot {
+            node: self.layout.nodes[node].id,
+            epoch: self.random.u64(),
+            actor: self.random.u64(),
+            shards: self.swarm.shards,
+            seed: self.random.u64(),
+            view: view_of(&self.layout, node, &vec![true; self.swarm.nodes]),
+            newborn,
+            segment_bytes: self.swarm.segment_bytes,
+        }
+    }
+
+    /// The process ends: what it had not been told is lost, and its clients hear nothing.
+    pub(super) fn kill(&mut self, node: usize) {
+        if self.stations[node].running.take().is_none() {
+            return;
+        }
+        self.note(node, "process ends", self.stations[node].boot, 0);
+        self.stations[node].paused_until = Time(0);
+        for request in self.requests.died(node) {
+            if let Some(client) = self.workload.abandoned(request, self.now) {
+                self.go_on(client);
+            }
+        }
+    }
+
+    fn tick(&mut self, node: usize, boot: u64) {
+        let now = self.now;
+        let due = self.is_current(node, boot) && self.stations[node].running.as_ref().is_some_and(|r| r.tick_at <= now);
+        if due {
+            if let Some(running) = &mut self.stations[node].running {
+                running.tick_at = Time::NEVER;
+            }
+            self.feed(node, Input::Tick);
+        }
+    }
+
+    /// Asks a process when it wants to be woken. Never at the very instant again: time must pass.
+    fn plan_tick(&mut self, node: usize) {
+        let (now, station) = (self.now, &mut self.stations[node]);
+        let Some(deadline) = station.running.as_ref().map(|running| running.process.deadline()) else { return };
+        let at = station.world_time(deadline);
+        let Some(running) = &mut station.running else { return };
+        if at == Time::NEVER || running.tick_at <= at {
+            return;
+        }
+        let at = at.max(now + Duration::from_micros(10));
+        if at < running.tick_at {
+            running.tick_at = at;
+            let boot = station.boot;
+            self.schedule(at, Happening::Tick { node, boot });
+        }
+    }
+
+    /// Hands an input to a process and does what it asks for, until it asks for nothing at once.
+    pub(super) fn feed(&mut self, node: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        let mut effects = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            let now = self.stations[node].now(self.now);
+            let Some(running) = &mut self.stations[node].running else { return };
+            running.process.handle(now, input, &mut effects);
+            for effect in effects.drain(..) {
+                self.perform(node, effect, &mut inputs);
+            }
+        }
+        self.plan_tick(node);
+    }
+
+    fn perform(&mut self, node: usize, effect: Effect, inputs: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Send { to, message } => self.send(node, &to, message),
+            Effect::Append { shard, id, record } => {
+                let Some(running) = &mut self.stations[node].running else { return };
+                if running.voided.contains(&shard) {
+                    inputs.push_back(Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
+                    return;
+                }
+                running.queue.push_back((shard, id, record));
+                self.note(node, "append", id, shard as u64);
+                self.plan_flush(node);
+            }
+            Effect::Read { shard, id, place } => self.begin_read(node, shard, id, place, inputs),
+            Effect::Resume { shard } => {
+                if let Some(running) = &mut self.stations[node].running {
+                    running.voided.remove(&shard);
+                }
+                self.note(node, "resume", shard as u64, 0);
+            }
+            Effect::Answer { request, outcome } => self.answer(node, request, outcome),
+            Effect::Notice(notice) => self.tally.count(&format!("{notice:?}")),
+        }
+    }
+
+    // -- Storage
+
+    fn storage_delay(&mut self, node: usize) -> Duration {
+        let longest = if self.stations[node].slow_until > self.now { 2_000_000 } else { 0 };
+        let extra = self.up_to(Duration::from_micros(longest));
+        self.up_to(self.swarm.flush_delay) + extra
+    }
+
+    fn plan_flush(&mut self, node: usize) {
+        let delay = self.storage_delay(node);
+        let station = &mut self.stations[node];
+        let Some(running) = &mut station.running else { return };
+        if !running.flushing && !running.queue.is_empty() {
+            running.flushing = true;
+            let boot = station.boot;
+            self.after(delay, Happening::Flush { node, boot });
+        }
+    }
+
+    fn flush(&mut self, node: usize, boot: u64) {
+        if !self.is_current(node, boot) {
+            return;
+        }
+        let Some(running) = &mut self.stations[node].running else { return };
+        match running.flush(&mut self.random) {
+            Flushing::Answered(answers, durable) => {
+                durable.iter().for_each(|record| self.copies.durable(node, record));
+                self.note(node, "flush", answers.len() as u64, 0);
+                if answers.iter().any(|(_, _, answer)| matches!(answer, StoreAnswer::AppendFailed)) {
+                    self.tally.count("disk: append refused");
+                }
+                let delay = self.up_to(self.swarm.flush_delay / 4);
+                self.after(delay, Happening::Flushed { node, boot, answers });
+            }
+            Flushing::Poisoned => {
+                self.tally.count("disk: log poisoned");
+                self.power_off(node);
+            }
+        }
+    }
+
+    fn flushed(&mut self, node: usize, boot: u64, answers: Answers) {
+        for (shard, id, answer) in answers {
+            if !self.is_current(node, boot) {
+                return;
+            }
+            self.note(node, "stored", id, shard as u64);
+            self.feed(node, Input::Store { shard, id, answer });
+        }
+        if let Some(running) = &mut self.stations[node].running {
+            running.flushing = false;
+        }
+        self.plan_flush(node);
+    }
+
+    fn begin_read(&mut self, node: usize, shard: usize, id: u64, place: Place, inputs: &mut VecDeque<Input>) {
+        self.note(node, "read", id, u64::from(place.offset));
+        let slow = self.stations[node].slow_until > self.now;
+        if !slow && self.random.chance(0.7) {
+            let answer = self.read(node, place);
+            inputs.push_back(Input::Store { shard, id, answer });
+            return;
+        }
+        let (boot, delay) = (self.stations[node].boot, self.storage_delay(node));
+        self.after(delay, Happening::ReadDone { node, boot, shard, id, place });
+    }
+
+    fn read(&mut self, node: usize, place: Place) -> StoreAnswer {
+        let running = self.stations[node].running.as_mut();
+        let record = running.and_then(|running| running.process.read(place));
+        if record.is_none() {
+            self.tally.count("disk: read failed");
+        }
+        record.map_or(StoreAnswer::ReadFailed, |record| StoreAnswer::Read(Box::new(record)))
+    }
+
+    // -- Network
+
+    fn send(&mut self, from: usize, to: &[NodeId], message: Message) {
+        let (kind, content) = (kind_of(&message), fingerprint(&message));
+        let parcel = match Parcel::pack(message, self.swarm.passage) {
+            Ok(parcel) => parcel,
+            Err(what) => return self.breaks("messages survive their encoding", what),
+        };
+        for id in to {
+            let Some(&to) = self.numbers.get(id) else {
+                self.breaks("messages go to members", format!("node {from} sends a {kind} to {id}"));
+                continue;
+            };
+            self.note(from, kind, to as u64, content);
+            let (arrivals, mishap) = self.network.route(self.now, (from, to), kind);
+            if let Some(mishap) = mishap {
+                self.tally.count(&format!("message: {mishap:?}"));
+            }
+            for at in arrivals {
+                self.schedule(at, Happening::Deliver { to, from, kind, parcel: parcel.clone() });
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, kind: &'static str, parcel: &Parcel) {
+        if self.stations[to].running.is_none() {
+            return;
+        }
+        self.note(to, kind, from as u64, u64::MAX);
+        match parcel.unpack() {
+            Ok(message) => self.feed(to, Input::Message { from: self.layout.nodes[from].id, message }),
+            Err(what) => self.breaks("messages survive their encoding", what),
+        }
+    }
+
+    /// What a correct failure detector would say.
+    fn is_reachable(&self, observer: usize, peer: usize) -> bool {
+        let station = &self.stations[peer];
+        let stands_still = station.paused_until.since(self.now) > NOTICED_PAUSE;
+        let cut = self.network.is_cut((observer, peer)) || self.network.is_cut((peer, observer));
+        station.running.is_some() && !stands_still && !cut
+    }
+
+    /// A node looks around; it is told if its picture has changed.
+    pub(super) fn detect(&mut self, node: usize) {
+        let now = self.now;
+        self.stations[node].wrong.retain(|_, (_, until)| *until > now);
+        let believed = |peer: usize| match self.stations[node].wrong.get(&peer) {
+            Some((up, _)) => *up,
+            None => self.is_reachable(node, peer),
+        };
+        let up: Vec<bool> = (0..self.swarm.nodes).map(|peer| peer == node || believed(peer)).collect();
+        if self.stations[node].told != up && self.stations[node].running.is_some() {
+            let picture = up.iter().fold(0, |bits, up| bits << 1 | u64::from(*up));
+            self.note(node, "view", picture, 0);
+            self.stations[node].told.clone_from(&up);
+            self.feed(node, Input::View(view_of(&self.layout, node, &up)));
+        }
+    }
+
+    /// Looks around now and then, for ever.
+    pub(super) fn watch(&mut self, node: usize) {
+        let delay = Duration::from_millis(200) + self.up_to(DETECTION);
+        self.after(delay, Happening::Watch { node });
+    }
+
+    // -- Clients
+
+    fn client(&mut self, client: usize) {
+        if self.workload.remaining == 0 || self.phase == Phase::Calm {
+            return;
+        }
+        let up: Vec<usize> = (0..self.swarm.nodes).filter(|node| self.stations[*node].running.is_some()).collect();
+        match self.random.pick(&up).copied() {
+            Some(node) => {
+                let request = self.new_request();
+                let command = self.workload.next(client, request, self.now);
+                self.command(node, request, command);
+            }
+            None => self.after(Duration::from_millis(100), Happening::Client { client }),
+        }
+    }
+
+    pub(super) fn new_request(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    /// Sends a command to a running node.
+    pub(super) fn command(&mut self, node: usize, request: u64, command: Command) {
+        let patience = Duration::from_millis(command.options.timeout_ms) + ANSWER_MARGIN;
+        let arrival = self.now.max(self.stations[node].paused_until);
+        self.requests.sent(request, node, arrival + patience);
+        let write = self.workload.write_of(request).map_or(u64::MAX, |write| u64::from(write.0));
+        self.note(node, "command", request, write);
+        self.schedule(arrival + patience, Happening::Overdue { request });
+        let boot = self.stations[node].boot;
+        self.after(Duration::ZERO, Happening::Ask { node, boot, request, command: Box::new(command) });
+    }
+
+    fn ask(&mut self, node: usize, boot: u64, request: u64, command: Command) {
+        if self.is_current(node, boot) {
+            self.feed(node, Input::Command { request, command });
+        }
+    }
+
+    fn answer(&mut self, node: usize, request: u64, outcome: Outcome) {
+        self.note(node, outcome_name(&outcome), request, 0);
+        self.tally.count(&format!("answer: {}", outcome_name(&outcome)));
+        if let Some(broken) = self.requests.answered(request, node) {
+            self.broken.push(broken);
+            return;
+        }
+        if let (Outcome::Written(written), Some(key)) = (&outcome, self.workload.key_of(request)) {
+            let durable_on = self.copies.of(self.layout.partitioning.of(key), &written.live);
+            self.broken.extend(durable_on.and_then(|nodes| check_durable(written.acks, nodes)));
+        }
+        if self.phase == Phase::Calm {
+            self.last_answers.insert(request, outcome.clone());
+        }
+        let (client, broken) = self.workload.answered(request, outcome, self.now);
+        self.broken.extend(broken);
+        if let Some(client) = client.filter(|client| *client != usize::MAX) {
+            self.go_on(client);
+        }
+    }
+
+    /// A client thinks, then asks again.
+    pub(super) fn go_on(&mut self, client: usize) {
+        let delay = self.up_to(self.swarm.think);
+        self.after(delay, Happening::Client { client });
+    }
+
+    fn overdue(&mut self, request: u64) {
+        match self.requests.overdue(request, self.now) {
+            Unanswered::Settled => {}
+            Unanswered::Later(at) => self.schedule(at, Happening::Overdue { request }),
+            Unanswered::Overdue(broken) => self.broken.push(broken),
+        }
+    }
+
+    /// A process was made to stand still: its commands have longer.
+    pub(super) fn pause(&mut self, node: usize, length: Duration) {
+        let until = self.now + length;
+        self.stations[node].paused_until = until;
+        self.requests.delayed(node, until, Duration::from_secs(5) + ANSWER_MARGIN);
+    }
+}
+
+impl Happening {
+    /// The process it happens to; it waits if that stands still.
+    fn node(&self) -> Option<usize> {
+        match self {
+            Happening::Deliver { to: node, .. }
+            | Happening::Tick { node, .. }
+            | Happening::Flush { node, .. }
+            | Happening::Flushed { node, .. }
+            | Happening::ReadDone { node, .. }
+            | Happening::Detect { node }
+            | Happening::Watch { node }
+            | Happening::Ask { node, .. } => Some(*node),
+            _ => None,
+        }
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Read(read) if read.state.versions.is_empty() => "not found",
+        Outcome::Read(read) if read.state.versions.len() > 2 => "three siblings",
+        Outcome::Read(read) if read.state.versions.len() > 1 => "two siblings",
+        Outcome::Read(_) => "found",
+        Outcome::Written(_) => "written",
+        Outcome::PreconditionFailed { .. } => "precondition failed",
+        Outcome::Failed(failure) => failure_name(failure),
+    }
+}
+
+fn failure_name(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::TooFewReplicas { .. } => "too few replicas",
+        Failure::OutcomeUnknown { .. } => "outcome unknown",
+        Failure::ReadTimeout { .. } => "read timeout",
+        Failure::QuorumTooLarge { .. } => "quorum too large",
+        Failure::Overloaded => "overloaded",
+        Failure::NotReady => "not ready",
+        Failure::DiskFull => "disk full",
+        Failure::TooManySiblings { .. } => "too many siblings",
+    }
+}

@@ -1,0 +1,57 @@
+//! A few seeds of the simulator on every run of the tests; many more by `chaos sim --seeds`.
+
+use chaos::sim::{DunlinMachine, Report, Tally, Voice, run};
+
+fn report(seed: u64) -> Report {
+    run(seed, &DunlinMachine::build, Voice::Quiet)
+}
+
+/// Seeds that failed once, with what they found. Replayed for ever.
+const ONCE_BROKEN: &[u64] = &[];
+
+#[test]
+fn every_promise_holds_on_the_first_seeds() {
+    for seed in 0..60 {
+        let report = report(seed);
+        assert!(report.held(), "{report}");
+    }
+}
+
+#[test]
+fn every_seed_that_failed_once_holds_now() {
+    for seed in ONCE_BROKEN {
+        let report = report(*seed);
+        assert!(report.held(), "{report}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [1, 7, 11, 23] {
+        assert_eq!(report(seed).trace_hash, report(seed).trace_hash);
+    }
+    assert_ne!(report(1).trace_hash, report(2).trace_hash);
+}
+
+#[test]
+fn the_first_seeds_see_what_the_protocol_is_for() {
+    let mut tally = Tally::default();
+    (0..60).for_each(|seed| tally.merge(&report(seed).tally));
+    let expected = [
+        "HintStored",
+        "HintDrained",
+        "ReadRepaired",
+        "ExchangeByDots",
+        "ExchangeByListing",
+        "ExchangeAborted",
+        "PartitionCompleted",
+        "answer: three siblings",
+        "answer: outcome unknown",
+        "fault: Crash",
+        "fault: PowerCut",
+        "fault: Wipe",
+        "message: Replayed",
+        "disk: log poisoned",
+    ];
+    assert_eq!(tally.never(&expected), Vec::<&str>::new(), "seen:\n{tally}");
+}

@@ -1,0 +1,242 @@
+use super::scene::{Letter, Scene, Wish, delete, get, put, values, written};
+use crate::base::NodeId;
+use crate::causal::DotSet;
+use crate::node::Notice;
+use crate::replication::{Message, Quorum};
+use crate::store::Body;
+
+/// `keys` written while `c` hears nothing.
+fn behind(scene: &mut Scene, keys: &[&'static str]) -> [NodeId; 3] {
+    let [a, b, c] = scene.primaries();
+    for key in keys {
+        let request = scene.command(a, put(key, "1"));
+        scene.settle_without(&[c]);
+        written(scene.answer(request).unwrap());
+    }
+    [a, b, c]
+}
+
+fn at(scene: &mut Scene, node: NodeId, key: &'static str) -> Vec<String> {
+    values(&scene.ask(node, get(key).with(|o| o.r = Quorum::Count(1))))
+}
+
+#[test]
+fn missing_dots_are_pulled_and_joined() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = behind(&mut scene, &["k", "l"]);
+    scene.exchange();
+    assert_eq!(at(&mut scene, c, "k"), ["1"]);
+    for node in [b, c] {
+        let (left, right) = (scene.report(a), scene.report(node));
+        assert_eq!(left, right);
+    }
+    assert!(scene.noticed(c, Notice::ExchangeByDots) >= 1);
+    assert_eq!(scene.noticed(c, Notice::ExchangeByListing), 0);
+    scene.assert_idle();
+}
+
+#[test]
+fn a_delete_reaches_who_missed_it_and_leaves_nothing() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    scene.command(a, delete("k"));
+    scene.settle_without(&[c]);
+    assert_eq!(at(&mut scene, c, "k"), ["1"]);
+    scene.exchange();
+    assert_eq!(at(&mut scene, c, "k"), Vec::<String>::new());
+    for node in [a, b, c] {
+        assert_eq!((scene.report(node).keys, scene.report(node).leftovers), (0, 0));
+    }
+}
+
+#[test]
+fn a_session_joins_only_after_its_objects_in_the_log() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = behind(&mut scene, &["k", "l"]);
+    scene.isolate(b);
+    scene.wait(5_000_000);
+    let mut bodies = Vec::new();
+    for _ in 0..6 {
+        scene.isolate(b);
+        [(c, a), (a, c)].into_iter().for_each(|(from, to)| scene.deliver(from, to));
+        bodies = scene.appended(c);
+    }
+    let joins: Vec<usize> = (0..bodies.len()).filter(|at| matches!(bodies[*at].body, Body::Join { .. })).collect();
+    assert_eq!(joins, if bodies.is_empty() { vec![] } else { vec![bodies.len() - 1] });
+}
+
+#[test]
+fn a_session_whose_source_cannot_read_joins_nothing() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = behind(&mut scene, &["k", "l"]);
+    for source in [a, b] {
+        scene.hold_reads(source);
+    }
+    scene.wait(5_000_000);
+    for _ in 0..6 {
+        for source in [a, b] {
+            scene.deliver(c, source);
+            scene.fail_reads(source);
+            scene.deliver(source, c);
+        }
+        scene.flush(c);
+    }
+    assert!(scene.noticed(c, Notice::ExchangeAborted) >= 1);
+    assert!(scene.report(c).clock.is_empty());
+}
+
+#[test]
+fn a_session_does_not_outlive_its_source() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = behind(&mut scene, &["k"]);
+    scene.wait(5_000_000);
+    let mut pulls: Vec<Letter> = Vec::new();
+    for _ in 0..4 {
+        for source in [a, b] {
+            let to_source = scene.lose(c, source);
+            let (pull, other): (Vec<_>, Vec<_>) =
+                to_source.into_iter().partition(|letter| matches!(letter.message, Message::Pull { .. }));
+            pulls.extend(pull);
+            other.into_iter().for_each(|letter| scene.hand_over(letter));
+            scene.deliver(source, c);
+        }
+    }
+    let pull = pulls.into_iter().next().expect("a session has begun");
+    let source = pull.to;
+    scene.wipe(source);
+    scene.isolate(source);
+    scene.hand_over(pull);
+    scene.deliver(source, c);
+    assert_eq!(scene.noticed(c, Notice::ExchangeAborted), 1);
+    assert!(scene.appended(c).is_empty());
+}
+
+#[test]
+fn a_wiped_replica_is_complete_after_two_full_listings() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    for key in ["k", "l", "m"] {
+        scene.ask(a, put(key, "1"));
+    }
+    scene.wipe(c);
+    scene.isolate(c);
+    assert!(!scene.is_complete(c));
+    scene.wait(5_000_000);
+    scene.settle_without(&[b]);
+    assert!(!scene.is_complete(c), "one source is not enough");
+    scene.exchange();
+    assert!(scene.report(c).complete);
+    assert_eq!(scene.report(c).clock, scene.report(a).clock);
+    assert_eq!(scene.report(c).data_hash, scene.report(b).data_hash);
+    assert_eq!(at(&mut scene, c, "l"), ["1"]);
+    scene.assert_idle();
+}
+
+#[test]
+fn a_listing_says_something_about_keys_it_does_not_name() {
+    let mut scene = Scene::of(3);
+    let [a, _, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    // c misses the delete, and the source forgets which key its dot belongs to: more dots than it remembers.
+    scene.command(a, delete("k"));
+    scene.settle_without(&[c]);
+    for _ in 0..1100 {
+        scene.command(a, put("busy", "1"));
+        scene.settle_without(&[c]);
+    }
+    scene.exchange();
+    assert!(scene.noticed(c, Notice::ExchangeByListing) >= 1);
+    assert_eq!(at(&mut scene, c, "k"), Vec::<String>::new());
+    let (left, right) = (scene.report(a), scene.report(c));
+    assert_eq!((left.clock, left.data_hash, left.keys), (right.clock, right.data_hash, right.keys));
+}
+
+#[test]
+fn an_acknowledgement_of_a_disk_lost_since_is_dropped() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let request = scene.command(a, put("k", "1").having_seen(&DotSet::EMPTY).with(|o| o.w = Quorum::All));
+    scene.flush(a);
+    scene.deliver(a, b);
+    scene.flush(b);
+    scene.deliver(b, a);
+    // b loses its disk and fills from c, which has not got the write yet.
+    let write = scene.lose(a, c);
+    scene.wipe(b);
+    scene.talk(b, c);
+    write.into_iter().for_each(|letter| scene.hand_over(letter));
+    scene.flush(c);
+    scene.deliver(c, a);
+    assert_eq!(scene.answer(request), None, "two disks have it, not three");
+}
+
+#[test]
+fn every_shard_of_a_peer_is_heard_whatever_the_number_of_one_s_own() {
+    let mut scene = Scene::new(8, &[1, 4, 1]);
+    let one = NodeId(1);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+        let request = scene.command(NodeId(2), put(key, "1").having_seen(&DotSet::EMPTY));
+        scene.settle_without(&[one]);
+        assert!(scene.answer(request).is_some());
+    }
+    scene.down(one, NodeId(3));
+    scene.exchange();
+    for partition in (0..8).map(crate::ring::PartitionId) {
+        let (left, right) = (scene.report_of(one, partition), scene.report_of(NodeId(2), partition));
+        assert_eq!((left.clock, left.keys), (right.clock, right.keys), "{partition:?}");
+    }
+}
+
+#[test]
+fn a_disk_s_loss_is_forgotten_when_no_write_can_be_older() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.wipe(b);
+    scene.exchange();
+    assert!(scene.is_complete(b));
+    // b goes on under a new actor, its disk whole: a torn tail is cut so (PROTOCOL R9).
+    scene.renew(b);
+    let request = scene.command(b, put("k", "1"));
+    scene.settle_without(&[c]);
+    assert_eq!(written(scene.answer(request).unwrap()).acks, 2, "b's own copy and a's");
+    let _ = a;
+}
+
+#[test]
+fn a_replica_whose_completion_could_not_be_logged_completes_later() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    scene.wipe(c);
+    scene.isolate(c);
+    scene.wait(5_000_000);
+    for _ in 0..20 {
+        for source in [a, b] {
+            scene.deliver(c, source);
+            scene.deliver(source, c);
+        }
+        while let Some(record) = scene.appended(c).first() {
+            match record.body {
+                Body::Complete => scene.fail_appends(c),
+                _ => scene.flush_one(c),
+            }
+        }
+        if scene.resumed(c) > 0 {
+            break;
+        }
+        scene.wait(5_000_000);
+    }
+    [a, b].into_iter().for_each(|source| scene.isolate(source));
+    assert_eq!((scene.resumed(c), scene.is_complete(c)), (1, false));
+    scene.exchange();
+    assert!(scene.is_complete(c));
+}
+
+#[test]
+fn a_single_replica_that_lost_its_disk_is_complete_at_once() {
+    let mut scene = Scene::of(1);
+    scene.wipe(NodeId(1));
+    scene.settle();
+    assert!(scene.is_complete(NodeId(1)), "it promised no more");
+}
