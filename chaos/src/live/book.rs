@@ -24,8 +24,8 @@ pub(super) struct Failure {
     pub(super) class: Class,
     /// Since the run began.
     pub(super) at_ms: u64,
-    /// Since the last kill or restart before it; none if there was none.
-    pub(super) after_event_ms: Option<u64>,
+    /// Since the last kill before it; none if there was none.
+    pub(super) after_kill_ms: Option<u64>,
     pub(super) node: String,
     /// The status or the error, and its detail.
     pub(super) what: String,
@@ -50,28 +50,28 @@ pub(super) struct Book {
     pub(super) latencies_us: Vec<u32>,
     counts: BTreeMap<Class, u64>,
     told: Vec<Failure>,
-    /// When the scenario last killed or started something.
-    last_event_ms: Option<u64>,
-    /// From an event to the last failure after it that is not excused.
+    /// When the scenario last killed something.
+    last_kill_ms: Option<u64>,
+    /// From a kill to the last failure after it that is not excused.
     window_ms: u64,
 }
 
 impl Book {
-    /// Something happened that failures may come from.
-    pub(super) fn event(&mut self, at_ms: u64) {
-        self.last_event_ms = Some(at_ms);
+    /// Nodes are being killed: failures may come from it, for a while. No restart excuses any.
+    pub(super) fn killed(&mut self, at_ms: u64) {
+        self.last_kill_ms = Some(at_ms);
     }
 
     /// A request failed.
     pub(super) fn failed(&mut self, class: Class, at_ms: u64, node: String, what: String, record: usize) {
-        let after_event_ms = self.last_event_ms.map(|event_ms| at_ms.saturating_sub(event_ms));
+        let after_kill_ms = self.last_kill_ms.map(|kill_ms| at_ms.saturating_sub(kill_ms));
         *self.counts.entry(class).or_default() += 1;
         if class != Class::AtKilled {
-            // Without any event there is nothing to excuse it: the window is open from the beginning.
-            self.window_ms = self.window_ms.max(after_event_ms.unwrap_or(at_ms));
+            // Without any kill there is nothing to excuse it: the window is open from the beginning.
+            self.window_ms = self.window_ms.max(after_kill_ms.unwrap_or(at_ms));
         }
         if self.told.len() < MAX_TOLD_FAILURES {
-            self.told.push(Failure { class, at_ms, after_event_ms, node, what, record, primaries: Vec::new() });
+            self.told.push(Failure { class, at_ms, after_kill_ms, node, what, record, primaries: Vec::new() });
         }
     }
 
@@ -113,7 +113,7 @@ impl Book {
         self.counts.iter().filter(|(class, _)| **class != Class::AtKilled).map(|(_, count)| count).sum()
     }
 
-    /// From an event to the last failure after it that is not excused, in milliseconds.
+    /// From a kill to the last failure after it that is not excused, in milliseconds.
     pub(super) fn window_ms(&self) -> u64 {
         self.window_ms
     }
@@ -143,22 +143,22 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_timed_from_the_last_event_and_those_at_killed_nodes_apart() {
+    fn failures_are_timed_from_the_last_kill_and_those_at_killed_nodes_apart() {
         let mut book = Book::default();
         let fail = |book: &mut Book, class, at_ms| book.failed(class, at_ms, "n".into(), String::new(), 0);
-        book.event(1_000);
+        book.killed(1_000);
         fail(&mut book, Class::AtKilled, 9_000);
         assert_eq!((book.other_failures(), book.window_ms()), (0, 0));
         fail(&mut book, Class::Unknown, 1_700);
-        book.event(5_000);
+        book.killed(5_000);
         fail(&mut book, Class::NotWritten, 5_100);
         assert_eq!((book.other_failures(), book.window_ms()), (2, 700));
         assert_eq!((book.failures(Class::AtKilled), book.failures(Class::Rejected)), (1, 0));
-        assert_eq!(book.told().last().and_then(|failure| failure.after_event_ms), Some(100));
+        assert_eq!(book.told().last().and_then(|failure| failure.after_kill_ms), Some(100));
     }
 
     #[test]
-    fn a_failure_before_any_event_has_no_excuse() {
+    fn a_failure_before_any_kill_has_no_excuse() {
         let mut book = Book::default();
         book.failed(Class::Unknown, 30_000, "n".into(), String::new(), 0);
         assert_eq!(book.window_ms(), 30_000);

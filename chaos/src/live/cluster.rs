@@ -132,8 +132,9 @@ fn initialise(
 /// Free at this moment. All are held until all are chosen, so that none is chosen twice.
 fn free_tcp(count: usize) -> Result<Vec<SocketAddr>, String> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let listeners: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>().map_err(no_port)?;
-    listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(no_port)
+    let listeners: Vec<TcpListener> =
+        (0..count).map(bind).collect::<Result<_, _>>().map_err(|error| no_port(&error))?;
+    listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(|error| no_port(&error))
 }
 
 /// Ports whose successor is free as well: membership takes it.
@@ -144,8 +145,8 @@ fn free_udp_pairs(count: usize) -> Result<Vec<SocketAddr>, String> {
         if chosen.len() == count {
             break;
         }
-        let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_port)?;
-        let address = first.local_addr().map_err(no_port)?;
+        let first = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| no_port(&error))?;
+        let address = first.local_addr().map_err(|error| no_port(&error))?;
         let next = address.port().checked_add(1);
         if let Some(second) = next.and_then(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok()) {
             held.push((first, second));
@@ -155,7 +156,7 @@ fn free_udp_pairs(count: usize) -> Result<Vec<SocketAddr>, String> {
     if chosen.len() == count { Ok(chosen) } else { Err("no two free UDP ports side by side on 127.0.0.1".into()) }
 }
 
-fn no_port(error: std::io::Error) -> String {
+fn no_port(error: &std::io::Error) -> String {
     format!("no free port on 127.0.0.1: {error}")
 }
 

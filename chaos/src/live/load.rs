@@ -114,13 +114,15 @@ impl Load {
         let _ = self.settled.subscribe().wait_for(|settled| *settled >= count).await;
     }
 
-    /// Notes what the scenario did; failures are timed from it.
-    pub(super) fn event(&self, what: &str) -> u64 {
-        let at_ms = self.fleet.now_ms();
-        let mut inner = self.inner();
-        inner.book.event(at_ms);
-        inner.history.event(at_ms, what);
-        at_ms
+    /// Notes what the scenario does.
+    pub(super) fn event(&self, at_ms: u64, what: &str) {
+        self.inner().history.event(at_ms, what);
+    }
+
+    /// These nodes are being killed: nobody is sent there any more, and failures are timed from now.
+    pub(super) fn killed(&self, nodes: &[usize]) {
+        nodes.iter().for_each(|node| self.fleet.killed(*node));
+        self.inner().book.killed(self.fleet.now_ms());
     }
 
     /// Looks into the accounts.

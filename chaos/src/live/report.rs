@@ -83,9 +83,11 @@ pub(super) struct FailureReport {
     pub(super) rejected: u64,
     /// All but those at killed nodes.
     pub(super) other: u64,
+    /// Of those told: asked of a node that is no primary of the key, while a killed node is one.
+    pub(super) passed_on: u64,
     /// Of all requests.
     pub(super) other_share: f64,
-    /// From a kill or restart to the last other failure after it.
+    /// From a kill to the last other failure after it.
     pub(super) window_ms: u64,
     /// The first of them.
     pub(super) told: Vec<Failure>,
@@ -202,6 +204,7 @@ impl Report {
             other,
             other_share: if book.attempts == 0 { 0.0 } else { other as f64 / book.attempts as f64 },
             window_ms: book.window_ms(),
+            passed_on: 0,
             told: book.told().to_vec(),
         };
     }
@@ -230,7 +233,7 @@ mod tests {
             book.settle(latency_us as usize, Ok(latency_us * 1_000));
         }
         book.settle(0, Err(Doubt::InDoubt));
-        book.event(100);
+        book.killed(100);
         book.failed(Class::AtKilled, 150, "node1".into(), "reset".into(), 3);
         book.failed(Class::Unknown, 900, "node2".into(), "504".into(), 4);
         let mut report = Report::default();

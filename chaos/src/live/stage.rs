@@ -40,6 +40,8 @@ pub(super) struct Stage {
     pub(super) random: Random,
     pub(super) report: Report,
     options: Live,
+    /// Every node that was killed so far.
+    killed: BTreeSet<String>,
     probe: Arc<Probe>,
     clients: JoinSet<()>,
     load_began: Option<Instant>,
@@ -72,6 +74,7 @@ impl Stage {
             random,
             report,
             options: options.clone(),
+            killed: BTreeSet::new(),
             probe,
             clients: JoinSet::new(),
             load_began: None,
@@ -121,17 +124,17 @@ impl Stage {
 
     /// SIGKILL to these nodes, at once.
     pub(super) fn kill(&mut self, nodes: &[usize]) -> Result<(), String> {
-        nodes.iter().for_each(|node| self.load.fleet.killed(*node));
-        let names: Vec<&str> = nodes.iter().map(|node| self.cluster.nodes[*node].name.as_str()).collect();
-        let what = format!("SIGKILL of {}", names.join(", "));
-        self.event(&what);
+        self.load.killed(nodes);
+        let names: Vec<String> = nodes.iter().map(|node| self.cluster.nodes[*node].name.clone()).collect();
+        self.tell(&format!("SIGKILL of {}", names.join(", ")));
+        self.killed.extend(names);
         self.cluster.kill(nodes)
     }
 
     /// Starts these nodes again, without waiting until they are ready. Returns when that was, in the run's time.
     pub(super) fn restart(&mut self, nodes: &[usize]) -> Result<u64, String> {
         let names: Vec<String> = nodes.iter().map(|node| self.cluster.nodes[*node].name.clone()).collect();
-        let at_ms = self.event(&format!("restart of {}", names.join(", ")));
+        let at_ms = self.tell(&format!("restart of {}", names.join(", ")));
         nodes.iter().try_for_each(|node| self.cluster.nodes[*node].start())?;
         Ok(at_ms)
     }
@@ -192,7 +195,7 @@ impl Stage {
         match &found {
             Ok(found) => self.tell(&format!("replicas equal after {} ms, {} keys", found.ms, found.keys)),
             Err(difference) => self.tell(difference),
-        }
+        };
         self.report.add_convergence(found);
     }
 
@@ -210,12 +213,22 @@ impl Stage {
         Ok(())
     }
 
-    /// The report, with what the nodes' processes have to say.
-    pub(super) async fn close(mut self) -> Report {
-        for failure in self.report.failures.told.iter_mut().filter(|failure| failure.class != Class::AtKilled) {
+    /// Tells of each failure at a living node who the primaries were, and counts those that the node asked
+    /// had to pass on, and may have passed on to a killed one.
+    async fn name_primaries(&mut self) {
+        let failures = &mut self.report.failures;
+        for failure in failures.told.iter_mut().filter(|failure| failure.class != Class::AtKilled) {
             let key = self.load.records.get(failure.record).map(|record| record.key).unwrap_or_default();
             failure.primaries = self.probe.primaries(&key).await.unwrap_or_default();
+            let passed_on = !failure.primaries.contains(&failure.node);
+            let to_killed = failure.primaries.iter().any(|primary| self.killed.contains(primary));
+            failures.passed_on += u64::from(passed_on && to_killed);
         }
+    }
+
+    /// The report, with what the nodes' processes have to say.
+    pub(super) async fn close(mut self) -> Report {
+        self.name_primaries().await;
         self.report.violations.extend(self.cluster.ended());
         self.report.violations.extend(self.cluster.nodes.iter().flat_map(|node| node.panics()));
         let judged = super::verdict::judge(&self.report, self.options.strictness());
@@ -227,17 +240,13 @@ impl Stage {
         self.report
     }
 
-    fn event(&mut self, what: &str) -> u64 {
-        let at_ms = self.load.event(what);
+    /// Notes what happened, and returns when.
+    fn tell(&mut self, what: &str) -> u64 {
+        let at_ms = self.load.fleet.now_ms();
+        self.load.event(at_ms, what);
         self.report.events.push(Event { at_ms, what: what.into() });
         eprintln!("chaos: {:6.1} s  {what}", at_ms as f64 / 1e3);
         at_ms
-    }
-
-    fn tell(&mut self, what: &str) {
-        let at_ms = self.load.fleet.now_ms();
-        self.report.events.push(Event { at_ms, what: what.into() });
-        eprintln!("chaos: {:6.1} s  {what}", at_ms as f64 / 1e3);
     }
 
     fn record_at(&self, part: Part) -> usize {

@@ -6,7 +6,7 @@ use super::report::Report;
 /// The share of requests that may fail at living nodes (promise P6).
 const MAX_FAILED_SHARE: f64 = 0.001;
 
-/// How long after a kill or a restart they may fail (promise P6).
+/// How long after a kill they may fail (promise P6).
 const MAX_WINDOW_MS: u64 = 2_000;
 
 /// What is expected of requests to living nodes.
@@ -47,7 +47,7 @@ fn failures(report: &Report, strictness: Strictness) -> Vec<String> {
             Strictness::Budget => format!("{:.1} % may, for {MAX_WINDOW_MS} ms", MAX_FAILED_SHARE * 100.0),
         };
         broken.push(format!(
-            "{} requests ({:.3} %) failed at living nodes, the last {} ms after a kill or restart; {allowed}",
+            "{} requests ({:.3} %) failed at living nodes, the last {} ms after a kill; {allowed}",
             failures.other,
             failures.other_share * 100.0,
             failures.window_ms
