@@ -30,6 +30,8 @@ pub(super) struct Failure {
     /// The status or the error, and its detail.
     pub(super) what: String,
     pub(super) record: usize,
+    /// The primaries of its key. A node that is none of them passes the request on to one.
+    pub(super) primaries: Vec<String>,
 }
 
 /// The accounts.
@@ -69,7 +71,7 @@ impl Book {
             self.window_ms = self.window_ms.max(after_event_ms.unwrap_or(at_ms));
         }
         if self.told.len() < MAX_TOLD_FAILURES {
-            self.told.push(Failure { class, at_ms, after_event_ms, node, what, record });
+            self.told.push(Failure { class, at_ms, after_event_ms, node, what, record, primaries: Vec::new() });
         }
     }
 

@@ -1,6 +1,6 @@
 //! What nodes tell of themselves over HTTP.
 
-use dunlin::client::{Client, ClientError, Method, Request};
+use dunlin::client::{Client, ClientError, Method, Request, key_path};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -50,6 +50,17 @@ struct RingView {
     partitions: Vec<RowView>,
 }
 
+/// What matters here of `GET /cluster/ring/<key>`.
+#[derive(Debug, Deserialize)]
+struct KeyView {
+    primaries: Vec<NameView>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NameView {
+    name: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct RowView {
     partition: u32,
@@ -96,6 +107,13 @@ impl Probe {
     pub(super) async fn ring(&self, node: usize) -> Result<BTreeMap<u32, Vec<String>>, String> {
         let ring: RingView = self.json(node, "/cluster/ring").await?;
         Ok(ring.partitions.into_iter().map(|row| (row.partition, row.primaries)).collect())
+    }
+
+    /// The primaries of a key, by name.
+    pub(super) async fn primaries(&self, key: &[u8]) -> Result<Vec<String>, String> {
+        let path = key_path(key).replacen("/kv/", "/cluster/ring/", 1);
+        let view: KeyView = self.json(0, &path).await?;
+        Ok(view.primaries.into_iter().map(|primary| primary.name).collect())
     }
 
     async fn json<T: DeserializeOwned>(&self, node: usize, path: &str) -> Result<T, String> {

@@ -96,7 +96,7 @@ pub(super) struct FailureReport {
 pub(super) struct HintReport {
     /// The most that was seen while a node was away; none if that was not looked for.
     pub(super) max_while_away: Option<u64>,
-    /// From the restart until none was left, and it stayed so after the load; none if some remained.
+    /// From the restart to the time from which on none was seen; none if some remained.
     pub(super) none_after_ms: Option<u64>,
 }
 
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_load_is_summed_up_with_its_failures_by_class() {
-        let mut book = Book { attempts: 10, ..Book::default() };
+        let mut book = Book::default();
+        book.attempts = 10;
         for latency_us in 1..=100u32 {
             book.settle(latency_us as usize, Ok(latency_us * 1_000));
         }

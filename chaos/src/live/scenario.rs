@@ -53,7 +53,8 @@ pub async fn run(options: &Live) -> Result<Report, String> {
         // Whoever wants to know why needs the logs.
         stage.cluster.keep();
     }
-    played.map(|()| stage.close())
+    played?;
+    Ok(stage.close().await)
 }
 
 async fn kill_one(stage: &mut Stage) -> Result<(), String> {

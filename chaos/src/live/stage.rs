@@ -8,6 +8,7 @@ use super::history::History;
 use super::input::Records;
 use super::load::Load;
 use super::options::Live;
+use super::outcome::Class;
 use super::probe::Probe;
 use super::report::{Event, InputReport, Report};
 use super::verify::read_back;
@@ -77,8 +78,7 @@ impl Stage {
             load_seconds: 0.0,
         };
         stage.cluster.start_all()?;
-        let ready_ms = stage.until_ready().await?;
-        stage.tell(&format!("{} nodes ready after {ready_ms} ms", options.nodes));
+        stage.until_ready().await?;
         Ok(stage)
     }
 
@@ -136,8 +136,8 @@ impl Stage {
         Ok(at_ms)
     }
 
-    /// Returns once all nodes are ready and see each other, and how long that took.
-    pub(super) async fn until_ready(&mut self) -> Result<u64, String> {
+    /// Returns once all nodes are ready and see each other.
+    pub(super) async fn until_ready(&mut self) -> Result<(), String> {
         let (begun, mut starts) = (Instant::now(), 1);
         loop {
             if let Some(words) = self.cluster.ended().into_iter().next() {
@@ -156,7 +156,9 @@ impl Stage {
             }
         }
         (0..self.cluster.nodes.len()).for_each(|node| self.load.fleet.returned(node));
-        Ok(begun.elapsed().as_millis() as u64)
+        let (nodes, took_ms) = (self.cluster.nodes.len(), begun.elapsed().as_millis());
+        self.tell(&format!("{nodes} nodes ready after {took_ms} ms"));
+        Ok(())
     }
 
     async fn not_ready(&self) -> Option<String> {
@@ -177,9 +179,10 @@ impl Stage {
     /// Waits until no hint is left anywhere; reports how long after `since_ms` that was.
     pub(super) async fn until_no_hints(&mut self, since_ms: u64) {
         let found = self.watch.until(CONVERGENCE_LIMIT, |hints| hints.now == Some(0)).await;
-        let took_ms = found.map(|_| self.load.fleet.now_ms().saturating_sub(since_ms));
+        let none_since_ms = found.and_then(|hints| hints.none_since_ms);
+        let took_ms = none_since_ms.map(|at_ms| at_ms.saturating_sub(since_ms));
         self.report.hints.none_after_ms = took_ms;
-        self.tell(&took_ms.map_or("hints remain".into(), |ms| format!("no hint left {ms} ms after the restart")));
+        self.tell(&took_ms.map_or("hints remain".into(), |ms| format!("no hint from {ms} ms after the restart on")));
     }
 
     /// Waits until replicas are equal.
@@ -208,7 +211,11 @@ impl Stage {
     }
 
     /// The report, with what the nodes' processes have to say.
-    pub(super) fn close(mut self) -> Report {
+    pub(super) async fn close(mut self) -> Report {
+        for failure in self.report.failures.told.iter_mut().filter(|failure| failure.class != Class::AtKilled) {
+            let key = self.load.records.get(failure.record).map(|record| record.key).unwrap_or_default();
+            failure.primaries = self.probe.primaries(&key).await.unwrap_or_default();
+        }
         self.report.violations.extend(self.cluster.ended());
         self.report.violations.extend(self.cluster.nodes.iter().flat_map(|node| node.panics()));
         let judged = super::verdict::judge(&self.report, self.options.strictness());

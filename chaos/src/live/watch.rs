@@ -21,6 +21,20 @@ pub(super) struct Hints {
     pub(super) now: Option<u64>,
     /// At most, since that was last forgotten.
     pub(super) max: u64,
+    /// Since when there has been none, in the run's time; none if there are some.
+    pub(super) none_since_ms: Option<u64>,
+}
+
+impl Hints {
+    /// With one more look. One at which a node did not tell says nothing new.
+    fn after(self, now: Option<u64>, at_ms: u64) -> Hints {
+        let none_since_ms = match now {
+            None => self.none_since_ms,
+            Some(0) => self.none_since_ms.or(Some(at_ms)),
+            Some(_) => None,
+        };
+        Hints { now, max: self.max.max(now.unwrap_or(0)), none_since_ms }
+    }
 }
 
 /// The watch; it ends with this value.
@@ -65,7 +79,7 @@ async fn look(load: Arc<Load>, probe: Arc<Probe>, hints: Arc<watch::Sender<Hints
     let mut progress = Progress::default();
     loop {
         let now = total_hints(&load, &probe).await;
-        hints.send_modify(|hints| *hints = Hints { now, max: hints.max.max(now.unwrap_or(0)) });
+        hints.send_modify(|hints| *hints = hints.after(now, load.fleet.now_ms()));
         if progress.told_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
             load.with_book(|book| progress.tell(book, load.fleet.now_ms(), now));
         }
@@ -107,5 +121,20 @@ impl Progress {
             );
         }
         (self.told_at, self.acknowledged) = (Some(Instant::now()), book.acknowledged);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_that_come_back_were_not_gone() {
+        let looks = [(Some(0), 10), (Some(4), 20), (Some(0), 30), (None, 40), (Some(0), 50)];
+        let seen =
+            |count| looks[..count].iter().fold(Hints::default(), |hints, (now, at_ms)| hints.after(*now, *at_ms));
+        assert_eq!(seen(1), Hints { now: Some(0), max: 0, none_since_ms: Some(10) });
+        assert_eq!(seen(2), Hints { now: Some(4), max: 4, none_since_ms: None });
+        assert_eq!(seen(5), Hints { now: Some(0), max: 4, none_since_ms: Some(30) });
     }
 }
