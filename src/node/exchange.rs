@@ -142,12 +142,14 @@ impl Shard {
         from: NodeId,
         round: u64,
         source: (Actor, u64),
-        clocks: Vec<ClockReport>,
+        mut clocks: Vec<ClockReport>,
     ) {
         // Each shard of the peer answers for itself, so the round stays open until it is too old.
         if self.exchange.rounds.get(&round) != Some(&from) {
             return;
         }
+        // In any order: under load all clocks differ, and the first partitions would take every session.
+        self.random.shuffle(&mut clocks);
         for report in clocks {
             let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
             if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_primary(report.partition) {
