@@ -12,7 +12,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8101";
 
 /// How a command ended, as scripts see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Exit {
+pub enum Exit {
     /// 0: done.
     Done,
     /// 1: the key has no value.
@@ -25,7 +25,7 @@ pub(super) enum Exit {
 
 /// What every command about a key takes.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Target {
+pub struct Target {
     /// The key: its bytes as given, nothing is interpreted
     pub key: OsString,
     /// A node of the cluster
@@ -47,7 +47,7 @@ pub(super) struct Target {
 
 /// `dunlin put`
 #[derive(Debug, Clone, Args)]
-pub(super) struct PutArgs {
+pub struct PutArgs {
     /// Key and knobs.
     #[command(flatten)]
     pub target: Target,
@@ -67,7 +67,7 @@ pub(super) struct PutArgs {
 
 /// `dunlin get`
 #[derive(Debug, Clone, Args)]
-pub(super) struct GetArgs {
+pub struct GetArgs {
     /// Key and knobs.
     #[command(flatten)]
     pub target: Target,
@@ -81,7 +81,7 @@ pub(super) struct GetArgs {
 
 /// `dunlin delete`
 #[derive(Debug, Clone, Args)]
-pub(super) struct DeleteArgs {
+pub struct DeleteArgs {
     /// Key and knobs.
     #[command(flatten)]
     pub target: Target,
@@ -91,7 +91,7 @@ pub(super) struct DeleteArgs {
 }
 
 /// Where a command writes. Tests hand in buffers.
-pub(super) struct Output<'a> {
+pub struct Output<'a> {
     /// What was asked for.
     pub stdout: &'a mut dyn Write,
     /// Everything else.
@@ -100,7 +100,7 @@ pub(super) struct Output<'a> {
 
 impl Exit {
     /// The exit status of the process.
-    pub(super) fn code(self) -> u8 {
+    pub fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::NotFound => 1,
@@ -111,7 +111,7 @@ impl Exit {
 }
 
 /// Writes a value; `input` is read to its end if none is given. Fails only if output or input does.
-pub(super) async fn put(args: &PutArgs, input: &mut (dyn Read + Send), output: Output<'_>) -> io::Result<Exit> {
+pub async fn put(args: &PutArgs, input: &mut (dyn Read + Send), output: Output<'_>) -> io::Result<Exit> {
     let value = match args.value.as_deref() {
         Some(value) if value != "-" => value.as_bytes().to_vec(),
         _ => {
@@ -131,7 +131,7 @@ pub(super) async fn put(args: &PutArgs, input: &mut (dyn Read + Send), output: O
 }
 
 /// Reads a value and writes its bytes, and nothing else, to stdout. Fails only if output does.
-pub(super) async fn get(args: &GetArgs, output: Output<'_>) -> io::Result<Exit> {
+pub async fn get(args: &GetArgs, output: Output<'_>) -> io::Result<Exit> {
     let request = args.target.knobs(Request::get(args.target.key.as_bytes()));
     let request = with(request, "sibling", args.sibling.as_deref());
     let request = with(request, "resolve", args.resolve.as_deref());
@@ -139,7 +139,7 @@ pub(super) async fn get(args: &GetArgs, output: Output<'_>) -> io::Result<Exit> 
 }
 
 /// Deletes a key. Fails only if output does.
-pub(super) async fn delete(args: &DeleteArgs, output: Output<'_>) -> io::Result<Exit> {
+pub async fn delete(args: &DeleteArgs, output: Output<'_>) -> io::Result<Exit> {
     let request = args.target.knobs(Request::delete(args.target.key.as_bytes()));
     finish(args.target.send(with_context(request, args.context.as_deref())).await, output)
 }

@@ -14,7 +14,7 @@ mod cluster;
 mod dev;
 mod exit;
 mod inspect;
-mod kv;
+pub mod kv;
 mod logging;
 mod overrides;
 mod pid_file;

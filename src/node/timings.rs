@@ -15,8 +15,9 @@ pub struct Timings {
     pub hint_interval: Duration,
     /// A hint sent and not acknowledged for so long is sent again.
     pub hint_patience: Duration,
-    /// A peer that owes an answer for so long is passed over while others can be asked. Far above a
-    /// healthy answer, far below the failure detector's verdict.
+    /// A peer that owes an answer for so long, without having been heard meanwhile, is passed over while
+    /// others can be asked. It only re-orders, so it may be short: a forward sent to a node that has just
+    /// died cannot be sent again, and under load a living one is heard every millisecond or two.
     pub silence: Duration,
     /// The shortest wait before another replica is asked besides the first.
     pub hedge_floor: Duration,
@@ -28,11 +29,11 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             exchange_interval: Duration::from_millis(1_000),
-            session_patience: Duration::from_secs(10),
+            session_patience: Duration::from_secs(3),
             hint_delay: Duration::from_millis(300),
             hint_interval: Duration::from_millis(250),
             hint_patience: Duration::from_secs(2),
-            silence: Duration::from_millis(200),
+            silence: Duration::from_millis(25),
             hedge_floor: Duration::from_millis(2),
             hint_bytes: 256 << 20,
         }

@@ -85,6 +85,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         seed: rand::random(),
         timings: settings.repair.timings(),
     };
+    let links = transport.connected();
     let driver = Driver {
         node: Node::new(options, Arc::clone(&view), recovered),
         started: Instant::now(),
@@ -96,6 +97,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         received,
         flushed,
         members,
+        links,
+        linked: Default::default(),
         view,
         status: status_sender,
         status_source: source,
