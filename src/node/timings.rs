@@ -33,7 +33,7 @@ impl Default for Timings {
             hint_delay: Duration::from_millis(300),
             hint_interval: Duration::from_millis(250),
             hint_patience: Duration::from_secs(2),
-            silence: Duration::from_millis(25),
+            silence: Duration::from_millis(10),
             hedge_floor: Duration::from_millis(2),
             hint_bytes: 256 << 20,
         }
