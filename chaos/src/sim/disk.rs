@@ -185,6 +185,11 @@ impl SimDisk {
         state.faults.failing_syncs.insert(at);
     }
 
+    /// No sync fails that was asked to and has not yet.
+    pub fn fail_no_sync(&self) {
+        self.lock_state().faults.failing_syncs.clear();
+    }
+
     /// The `nth` write from now fails half-way.
     pub fn fail_write(&self, nth: u64) {
         let mut state = self.lock_state();

@@ -209,7 +209,7 @@ impl World {
         self.network.heal();
         for node in 0..self.swarm.nodes {
             let station = &mut self.stations[node];
-            station.machine.set_faults(DiskFaults::default());
+            station.machine.set_faults(DiskFaults::HEALED);
             station.at_risk = false;
             station.paused_until = Time(0);
             station.slow_until = Time(0);

@@ -112,8 +112,10 @@ impl Machine for DunlinMachine {
             None if self.faults.calls_left.is_some() => self.disk.cut_power_after(u64::MAX),
             None => {}
         }
-        if let Some(nth) = faults.failing_sync {
-            self.disk.fail_sync(nth);
+        match faults.failing_sync {
+            Some(u64::MAX) => self.disk.fail_no_sync(),
+            Some(nth) => self.disk.fail_sync(nth),
+            None => {}
         }
         *self.read_errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = faults.read_errors;
         self.faults = faults;

@@ -66,8 +66,14 @@ pub struct DiskFaults {
     pub read_errors: f64,
     /// After so many more calls that change something, every one fails.
     pub calls_left: Option<u64>,
-    /// The sync after so many others fails.
+    /// The sync after so many others fails. None leaves one that was asked for earlier as it is.
     pub failing_sync: Option<u64>,
+}
+
+impl DiskFaults {
+    /// A healthy disk, on which no sync asked to fail will.
+    pub const HEALED: DiskFaults =
+        DiskFaults { full: false, read_errors: 0.0, calls_left: None, failing_sync: Some(u64::MAX) };
 }
 
 /// A node's process with its log.

@@ -43,6 +43,8 @@ pub(super) struct Running {
     pub queue: VecDeque<(usize, u64, Record)>,
     /// Shards whose appends fail until they resume.
     pub voided: BTreeSet<usize>,
+    /// Appends of such shards, asked for while the answers before theirs are on their way: those come first.
+    pub refused: Vec<(usize, u64)>,
     /// A flush is due or in flight.
     pub flushing: bool,
     /// The tick that is due; others in the event queue are void.
@@ -93,7 +95,14 @@ impl Station {
 impl Running {
     /// A process that has asked for nothing yet.
     pub(super) fn new(process: Box<dyn Process>) -> Self {
-        Self { process, queue: VecDeque::new(), voided: BTreeSet::new(), flushing: false, tick_at: Time::NEVER }
+        Self {
+            process,
+            queue: VecDeque::new(),
+            voided: BTreeSet::new(),
+            refused: Vec::new(),
+            flushing: false,
+            tick_at: Time::NEVER,
+        }
     }
 
     /// Hands a random prefix of the queue to the log.

@@ -299,8 +299,7 @@ impl World {
             Effect::Append { shard, id, record } => {
                 let Some(running) = &mut self.stations[node].running else { return };
                 if running.voided.contains(&shard) {
-                    inputs.push_back(Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
-                    return;
+                    return running.refused.push((shard, id));
                 }
                 running.queue.push_back((shard, id, record));
                 self.note(node, "append", id, shard as u64);
@@ -367,10 +366,19 @@ impl World {
             self.note(node, "stored", id, shard as u64);
             self.feed(node, Input::Store { shard, id, answer });
         }
+        self.refuse(node);
         if let Some(running) = &mut self.stations[node].running {
             running.flushing = false;
         }
         self.plan_flush(node);
+    }
+
+    /// Answers of a shard come in the order of its appends: those of a voided shard after the flush that voided it.
+    fn refuse(&mut self, node: usize) {
+        let refused = self.stations[node].running.as_mut().map(|running| std::mem::take(&mut running.refused));
+        for (shard, id) in refused.unwrap_or_default() {
+            self.feed(node, Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
+        }
     }
 
     fn begin_read(&mut self, node: usize, shard: usize, id: u64, place: Place, inputs: &mut VecDeque<Input>) {
