@@ -4,7 +4,7 @@ use super::checkers::Holding;
 use super::disk::SimDisk;
 use super::machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
 use ::dunlin::base::{NodeId, Now, Random, Time};
-use ::dunlin::causal::Actor;
+use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Timings};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{AppendError, Birth, Durability, Log, OpenOptions, Place, Reader, Record, open};
@@ -28,6 +28,7 @@ struct DunlinProcess {
     reader: Reader<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
+    recovered: Vec<(PartitionId, DotSet)>,
 }
 
 impl DunlinMachine {
@@ -69,7 +70,10 @@ impl Machine for DunlinMachine {
             seed: boot.seed,
             timings: Timings::default(),
         };
+        let tables = opened.recovered.tables.iter().map(|(partition, table)| (*partition, table.clock.clone()));
+        let hints = opened.recovered.hints.values().map(|hint| (hint.partition, hint.dots.clone()));
         Some(Box::new(DunlinProcess {
+            recovered: tables.chain(hints).collect(),
             node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
             reader: opened.reader,
@@ -145,6 +149,10 @@ impl Process for DunlinProcess {
             return None;
         }
         self.reader.read(place).ok()
+    }
+
+    fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
+        std::mem::take(&mut self.recovered)
     }
 
     fn hints(&mut self) -> usize {

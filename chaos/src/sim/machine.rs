@@ -6,6 +6,7 @@
 
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
+use dunlin::causal::DotSet;
 use dunlin::node::{Effect, Input, View};
 use dunlin::ring::PartitionId;
 use dunlin::store::{Place, Record, Sequence};
@@ -86,6 +87,10 @@ pub trait Process {
     fn append(&mut self, records: &[Record]) -> Appending;
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
+    /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
+    fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
+        Vec::new()
+    }
     /// Hints it holds.
     fn hints(&mut self) -> usize;
     /// What it says of a partition; none if it has none.

@@ -210,13 +210,16 @@ impl World {
         station.at_risk = false;
         let (number, process) = (station.boot, station.machine.boot(&boot));
         self.note(node, "boot", number, process.is_some().into());
-        let Some(process) = process else {
+        let Some(mut process) = process else {
             self.tally.count("boot failed");
             self.stations[node].machine.set_faults(DiskFaults::default());
             self.stations[node].machine.crash(&mut self.random);
             self.after(Duration::from_millis(500), Happening::Restart { node });
             return;
         };
+        for (partition, dots) in process.recovered() {
+            self.copies.recovered(node, partition, &dots);
+        }
         self.stations[node].running = Some(Running::new(process));
         self.detect(node);
         self.plan_tick(node);
