@@ -185,8 +185,13 @@ impl SimDisk {
         state.faults.failing_syncs.insert(at);
     }
 
-    /// No sync fails that was asked to and has not yet.
-    pub fn fail_no_sync(&self) {
+    /// Will a sync fail that was asked to and has not yet?
+    pub fn is_armed(&self) -> bool {
+        !self.lock_state().faults.failing_syncs.is_empty()
+    }
+
+    /// No sync will fail that has not yet.
+    pub fn disarm(&self) {
         self.lock_state().faults.failing_syncs.clear();
     }
 

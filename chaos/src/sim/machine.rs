@@ -26,6 +26,12 @@ pub trait Machine {
     fn rot(&mut self, random: &mut Random) -> bool;
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
+    /// Will a sync fail that was asked to and has not yet?
+    fn is_armed(&self) -> bool {
+        false
+    }
+    /// No sync will fail that has not yet.
+    fn disarm(&mut self) {}
 }
 
 /// What a new process is given.
@@ -69,12 +75,6 @@ pub struct DiskFaults {
     pub calls_left: Option<u64>,
     /// The sync after so many others fails. None leaves one that was asked for earlier as it is.
     pub failing_sync: Option<u64>,
-}
-
-impl DiskFaults {
-    /// A healthy disk, on which no sync asked to fail will.
-    pub const HEALED: DiskFaults =
-        DiskFaults { full: false, read_errors: 0.0, calls_left: None, failing_sync: Some(u64::MAX) };
 }
 
 /// A node's process with its log.

@@ -31,8 +31,6 @@ pub(super) struct Station {
     pub told: Vec<bool>,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
-    /// A fault that costs the disk is set and has not struck yet.
-    pub at_risk: bool,
 }
 
 /// A process and what its driver holds for it.
@@ -76,7 +74,6 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![true; nodes],
             disk_lost: false,
-            at_risk: false,
         }
     }
 

@@ -76,6 +76,8 @@ pub(super) struct World {
     /// Answers to the last reads, in the calm.
     pub(super) last_answers: BTreeMap<u64, Outcome>,
     pub(super) losses: usize,
+    /// When the last forwarded command arrives that is on its way.
+    pub(super) last_forward: Time,
     copies: Copies,
     numbers: BTreeMap<NodeId, usize>,
     queue: BTreeMap<(Time, u64), Happening>,
@@ -110,6 +112,7 @@ impl World {
             requests: Requests::default(),
             last_answers: BTreeMap::new(),
             losses: 0,
+            last_forward: Time(0),
             copies: Copies::default(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -154,6 +157,9 @@ impl World {
         }
         match happening.node() {
             Some(node) if self.stations[node].paused_until > self.now => {
+                if matches!(happening, Happening::Deliver { kind: "forward", .. }) {
+                    self.last_forward = self.last_forward.max(self.stations[node].paused_until);
+                }
                 self.schedule(self.stations[node].paused_until, happening);
             }
             _ => self.happen(happening),
@@ -207,8 +213,9 @@ impl World {
         station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
         station.told.fill(true);
-        station.at_risk = false;
+        let was_armed = station.machine.is_armed();
         let (number, process) = (station.boot, station.machine.boot(&boot));
+        self.note_strike(node, was_armed);
         self.note(node, "boot", number, process.is_some().into());
         let Some(mut process) = process else {
             self.tally.count("boot failed");
@@ -343,8 +350,11 @@ impl World {
         if !self.is_current(node, boot) {
             return;
         }
+        let was_armed = self.stations[node].machine.is_armed();
         let Some(running) = &mut self.stations[node].running else { return };
-        match running.flush(&mut self.random) {
+        let flushing = running.flush(&mut self.random);
+        self.note_strike(node, was_armed);
+        match flushing {
             Flushing::Answered(answers, durable) => {
                 durable.iter().for_each(|record| self.copies.durable(node, record));
                 self.note(node, "flush", answers.len() as u64, 0);
@@ -422,6 +432,9 @@ impl World {
             let (arrivals, mishap) = self.network.route(self.now, (from, to), kind);
             if let Some(mishap) = mishap {
                 self.tally.count(&format!("message: {mishap:?}"));
+            }
+            if kind == "forward" {
+                self.last_forward = arrivals.iter().copied().fold(self.last_forward, Time::max);
             }
             for at in arrivals {
                 self.schedule(at, Happening::Deliver { to, from, kind, parcel: parcel.clone() });
