@@ -24,6 +24,13 @@ impl Copies {
         }
     }
 
+    /// A node has opened its log and found these dots in it, durable from now on.
+    pub(super) fn recovered(&mut self, node: usize, partition: PartitionId, dots: &DotSet) {
+        for dot in dots.dots() {
+            self.0.entry((partition, dot)).or_default().insert(node);
+        }
+    }
+
     /// On how many nodes the one live dot of an acknowledged put is durable; none if it left no value.
     pub(super) fn of(&self, partition: PartitionId, live: &DotSet) -> Option<usize> {
         let dot = live.dots().next()?;

@@ -185,6 +185,16 @@ impl SimDisk {
         state.faults.failing_syncs.insert(at);
     }
 
+    /// Will a sync fail that was asked to and has not yet?
+    pub fn is_armed(&self) -> bool {
+        !self.lock_state().faults.failing_syncs.is_empty()
+    }
+
+    /// No sync will fail that has not yet.
+    pub fn disarm(&self) {
+        self.lock_state().faults.failing_syncs.clear();
+    }
+
     /// The `nth` write from now fails half-way.
     pub fn fail_write(&self, nth: u64) {
         let mut state = self.lock_state();

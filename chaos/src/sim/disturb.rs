@@ -124,13 +124,20 @@ impl World {
     /// and complete, no fault pending that costs a disk.
     fn may_lose(&mut self) -> bool {
         let mut stations = self.stations.iter_mut();
-        let whole = stations.all(|s| !s.at_risk && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
+        let whole = stations.all(|s| !s.machine.is_armed() && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
         whole && self.swarm.replicas >= 3 && self.losses < MOST_LOSSES
     }
 
     fn lose(&mut self) {
         self.losses += 1;
         self.workload.oracle.lose_disk(self.now);
+    }
+
+    /// A sync was asked to fail and has: the disk is lost now, not when it was asked to.
+    pub(super) fn note_strike(&mut self, node: usize, was_armed: bool) {
+        if was_armed && !self.stations[node].machine.is_armed() {
+            self.workload.oracle.lose_disk(self.now);
+        }
     }
 
     fn wipe(&mut self, node: usize) -> bool {
@@ -146,13 +153,12 @@ impl World {
         true
     }
 
-    /// A sync will fail: the node must take its disk for damaged, so it counts as lost from now on.
+    /// A sync will fail: the node must take its disk for damaged, so it counts as lost when that happens.
     fn fail_sync(&mut self, node: usize) -> bool {
         if !self.may_lose() {
             return false;
         }
-        self.lose();
-        self.stations[node].at_risk = true;
+        self.losses += 1;
         let failing_sync = Some(self.random.below(4));
         self.break_disk(node, DiskFaults { failing_sync, ..DiskFaults::default() }, 10)
     }
@@ -210,7 +216,7 @@ impl World {
         for node in 0..self.swarm.nodes {
             let station = &mut self.stations[node];
             station.machine.set_faults(DiskFaults::default());
-            station.at_risk = false;
+            station.machine.disarm();
             station.paused_until = Time(0);
             station.slow_until = Time(0);
             station.wrong.clear();

@@ -6,6 +6,7 @@
 
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
+use dunlin::causal::DotSet;
 use dunlin::node::{Effect, Input, View};
 use dunlin::ring::PartitionId;
 use dunlin::store::{Place, Record, Sequence};
@@ -25,6 +26,12 @@ pub trait Machine {
     fn rot(&mut self, random: &mut Random) -> bool;
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
+    /// Will a sync fail that was asked to and has not yet?
+    fn is_armed(&self) -> bool {
+        false
+    }
+    /// No sync will fail that has not yet.
+    fn disarm(&mut self) {}
 }
 
 /// What a new process is given.
@@ -66,7 +73,7 @@ pub struct DiskFaults {
     pub read_errors: f64,
     /// After so many more calls that change something, every one fails.
     pub calls_left: Option<u64>,
-    /// The sync after so many others fails.
+    /// The sync after so many others fails. None leaves one that was asked for earlier as it is.
     pub failing_sync: Option<u64>,
 }
 
@@ -80,6 +87,10 @@ pub trait Process {
     fn append(&mut self, records: &[Record]) -> Appending;
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
+    /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
+    fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
+        Vec::new()
+    }
     /// Hints it holds.
     fn hints(&mut self) -> usize;
     /// What it says of a partition; none if it has none.

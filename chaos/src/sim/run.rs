@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the last reads may take: their own time-out is shorter.
 const LAST_READS: Duration = Duration::from_secs(10);
 
+/// How long a forwarded command may still work after its arrival: its own time-out, and what its append takes.
+const LATE_COMMAND: Duration = Duration::from_secs(6);
+
 /// Makes the machine of one node.
 pub(super) type Build<'a> = &'a dyn Fn(NodeId, &mut Random) -> Box<dyn Machine>;
 
@@ -77,7 +80,7 @@ impl World {
     /// No fault, no load: replicas must become equal, and then every node must show the same.
     fn calm(&mut self) {
         self.heal();
-        let end = self.now + LONGEST_CALM;
+        let end = (self.now + LONGEST_CALM).max(self.last_forward + LATE_COMMAND * 2);
         let begun = self.now;
         loop {
             let until = self.now + LOOK;
@@ -86,7 +89,9 @@ impl World {
                 return;
             }
             let unequal = self.judge_convergence();
-            if unequal.is_empty() && self.requests.is_empty() {
+            // A late command is carried out when it arrives, though its client has long given up.
+            let settled = self.last_forward + LATE_COMMAND < self.now;
+            if unequal.is_empty() && self.requests.is_empty() && settled {
                 break;
             }
             if self.now >= end {

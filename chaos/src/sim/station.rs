@@ -31,8 +31,6 @@ pub(super) struct Station {
     pub told: Vec<bool>,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
-    /// A fault that costs the disk is set and has not struck yet.
-    pub at_risk: bool,
 }
 
 /// A process and what its driver holds for it.
@@ -43,6 +41,8 @@ pub(super) struct Running {
     pub queue: VecDeque<(usize, u64, Record)>,
     /// Shards whose appends fail until they resume.
     pub voided: BTreeSet<usize>,
+    /// Appends of such shards, asked for while the answers before theirs are on their way: those come first.
+    pub refused: Vec<(usize, u64)>,
     /// A flush is due or in flight.
     pub flushing: bool,
     /// The tick that is due; others in the event queue are void.
@@ -74,7 +74,6 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![true; nodes],
             disk_lost: false,
-            at_risk: false,
         }
     }
 
@@ -93,7 +92,14 @@ impl Station {
 impl Running {
     /// A process that has asked for nothing yet.
     pub(super) fn new(process: Box<dyn Process>) -> Self {
-        Self { process, queue: VecDeque::new(), voided: BTreeSet::new(), flushing: false, tick_at: Time::NEVER }
+        Self {
+            process,
+            queue: VecDeque::new(),
+            voided: BTreeSet::new(),
+            refused: Vec::new(),
+            flushing: false,
+            tick_at: Time::NEVER,
+        }
     }
 
     /// Hands a random prefix of the queue to the log.

@@ -76,6 +76,8 @@ pub(super) struct World {
     /// Answers to the last reads, in the calm.
     pub(super) last_answers: BTreeMap<u64, Outcome>,
     pub(super) losses: usize,
+    /// When the last forwarded command arrives that is on its way.
+    pub(super) last_forward: Time,
     copies: Copies,
     numbers: BTreeMap<NodeId, usize>,
     queue: BTreeMap<(Time, u64), Happening>,
@@ -110,6 +112,7 @@ impl World {
             requests: Requests::default(),
             last_answers: BTreeMap::new(),
             losses: 0,
+            last_forward: Time(0),
             copies: Copies::default(),
             queue: BTreeMap::new(),
             sequence: 0,
@@ -154,6 +157,9 @@ impl World {
         }
         match happening.node() {
             Some(node) if self.stations[node].paused_until > self.now => {
+                if matches!(happening, Happening::Deliver { kind: "forward", .. }) {
+                    self.last_forward = self.last_forward.max(self.stations[node].paused_until);
+                }
                 self.schedule(self.stations[node].paused_until, happening);
             }
             _ => self.happen(happening),
@@ -207,16 +213,20 @@ impl World {
         station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
         station.told.fill(true);
-        station.at_risk = false;
+        let was_armed = station.machine.is_armed();
         let (number, process) = (station.boot, station.machine.boot(&boot));
+        self.note_strike(node, was_armed);
         self.note(node, "boot", number, process.is_some().into());
-        let Some(process) = process else {
+        let Some(mut process) = process else {
             self.tally.count("boot failed");
             self.stations[node].machine.set_faults(DiskFaults::default());
             self.stations[node].machine.crash(&mut self.random);
             self.after(Duration::from_millis(500), Happening::Restart { node });
             return;
         };
+        for (partition, dots) in process.recovered() {
+            self.copies.recovered(node, partition, &dots);
+        }
         self.stations[node].running = Some(Running::new(process));
         self.detect(node);
         self.plan_tick(node);
@@ -299,8 +309,7 @@ impl World {
             Effect::Append { shard, id, record } => {
                 let Some(running) = &mut self.stations[node].running else { return };
                 if running.voided.contains(&shard) {
-                    inputs.push_back(Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
-                    return;
+                    return running.refused.push((shard, id));
                 }
                 running.queue.push_back((shard, id, record));
                 self.note(node, "append", id, shard as u64);
@@ -341,8 +350,11 @@ impl World {
         if !self.is_current(node, boot) {
             return;
         }
+        let was_armed = self.stations[node].machine.is_armed();
         let Some(running) = &mut self.stations[node].running else { return };
-        match running.flush(&mut self.random) {
+        let flushing = running.flush(&mut self.random);
+        self.note_strike(node, was_armed);
+        match flushing {
             Flushing::Answered(answers, durable) => {
                 durable.iter().for_each(|record| self.copies.durable(node, record));
                 self.note(node, "flush", answers.len() as u64, 0);
@@ -367,10 +379,19 @@ impl World {
             self.note(node, "stored", id, shard as u64);
             self.feed(node, Input::Store { shard, id, answer });
         }
+        self.refuse(node);
         if let Some(running) = &mut self.stations[node].running {
             running.flushing = false;
         }
         self.plan_flush(node);
+    }
+
+    /// Answers of a shard come in the order of its appends: those of a voided shard after the flush that voided it.
+    fn refuse(&mut self, node: usize) {
+        let refused = self.stations[node].running.as_mut().map(|running| std::mem::take(&mut running.refused));
+        for (shard, id) in refused.unwrap_or_default() {
+            self.feed(node, Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
+        }
     }
 
     fn begin_read(&mut self, node: usize, shard: usize, id: u64, place: Place, inputs: &mut VecDeque<Input>) {
@@ -411,6 +432,9 @@ impl World {
             let (arrivals, mishap) = self.network.route(self.now, (from, to), kind);
             if let Some(mishap) = mishap {
                 self.tally.count(&format!("message: {mishap:?}"));
+            }
+            if kind == "forward" {
+                self.last_forward = arrivals.iter().copied().fold(self.last_forward, Time::max);
             }
             for at in arrivals {
                 self.schedule(at, Happening::Deliver { to, from, kind, parcel: parcel.clone() });
