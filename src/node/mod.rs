@@ -4,8 +4,8 @@
 //!              Input                                    Effect
 //!  command ------------> +---------------------+ ------------> send (best effort)
 //!  message ------------> |  Node               | ------------> append, read (one answer each)
-//!  store answer -------> |   Control  Shard    | ------------> answer a client (exactly once)
-//!  view, time ---------> |            Shard .. | ------------> notice (logs, metrics, status)
+//!  store answer -------> |   Shard .. Shard    | ------------> answer a client (exactly once)
+//!  view, time ---------> |                     | ------------> notice (logs, metrics, status)
 //!                        +---------------------+
 //! ```
 //!
