@@ -242,6 +242,7 @@ impl Shard {
     pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
         let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
+        let complete = self.replicas.get(&partition).is_none_or(|replica| replica.counts());
         let own = match (primary, self.replicas.get(&partition)) {
             (true, Some(replica)) => replica.fill_pending(object),
             _ => Filled::default(),
@@ -266,6 +267,8 @@ impl Shard {
             .and_then(|content| content.ttl_ms)
             .map(|ttl| WallTime(turn.now.wall.0.saturating_add(ttl)));
         let content = write.content.take().map(|new| content_of(new, written_at, expires_at));
+        // A filling replica may hold versions without what they had superseded: it sends its write alone.
+        let alone = (!complete).then(|| Filled::default().update(&seen, dot, content.clone()));
         let live = if content.is_some() { DotSet::from(dot) } else { DotSet::EMPTY };
         let state = own.update(&seen, dot, content);
         let mut context = if broken(Mutation::PutTokenFull) { state.context.clone() } else { seen };
@@ -283,7 +286,8 @@ impl Shard {
         if state.versions.len() > 1 {
             turn.notice(Notice::SiblingsMade);
         }
-        write.minted = Some(Minted { dot, state: state.clone(), result, durable: Durability::OnItsWay });
+        let sent = alone.unwrap_or_else(|| state.clone());
+        write.minted = Some(Minted { dot, state: sent, result, durable: Durability::OnItsWay });
         self.append_minted(turn, id, state, dot, slot);
     }
 

@@ -124,7 +124,8 @@ impl World {
     /// and complete, no fault pending that costs a disk.
     fn may_lose(&mut self) -> bool {
         let mut stations = self.stations.iter_mut();
-        let whole = stations.all(|s| !s.machine.is_armed() && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
+        let whole =
+            stations.all(|s| !s.machine.is_armed() && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
         whole && self.swarm.replicas >= 3 && self.losses < MOST_LOSSES
     }
 

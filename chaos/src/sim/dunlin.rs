@@ -114,9 +114,8 @@ impl Machine for DunlinMachine {
             .contents(name)
             .map_or(0, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
         let known = self.last_record();
-        let flips: Vec<(usize, u8)> = (0..random.between(1, 20))
-            .map(|_| (random.below(length as u64) as usize, random.below(8) as u8))
-            .collect();
+        let flips: Vec<(usize, u8)> =
+            (0..random.between(1, 20)).map(|_| (random.below(length as u64) as usize, random.below(8) as u8)).collect();
         let flip = |disk: &SimDisk| flips.iter().filter(|(at, bit)| disk.flip_bit(name, *at, *bit)).count() > 0;
         let rotten = flip(&self.disk);
         // Damage to the last answered batch cannot be told from a torn write (docs/storage-format.md, limits):
