@@ -230,7 +230,7 @@ fn a_primary_that_is_late_gets_a_stand_in() {
 }
 
 #[test]
-fn a_fallback_coordinates_when_no_primary_is_up_with_one_record_for_all() {
+pub(super) fn a_fallback_coordinates_when_no_primary_is_up_with_one_record_for_all() {
     let mut scene = Scene::of(5);
     let [a, b, c] = scene.primaries();
     let [f, g] = scene.fallbacks();
