@@ -8,6 +8,7 @@
 use super::Notice;
 use super::appends::After;
 use super::loads::UpdateStep;
+use super::replica::Replica;
 use super::shard::{Origin, Shard, Turn};
 use super::timers::Timer;
 use crate::base::limits::MAX_SIBLINGS;
@@ -252,6 +253,10 @@ impl Shard {
             return self.precondition_failed(turn, id, visible.live_hash());
         }
         let seen = write.seen.clone().unwrap_or_else(|| visible.context.clone());
+        if self.is_ahead(partition, &visible.context) || self.is_ahead(partition, &seen) {
+            turn.notice(Notice::CounterBehind);
+            return self.write_failed(turn, id, Failure::NotReady);
+        }
         let surviving = own.versions.iter().filter(|version| !seen.contains(version.dot)).count();
         if write.content.is_some() && surviving >= MAX_SIBLINGS {
             return self.write_failed(turn, id, Failure::TooManySiblings { limit: MAX_SIBLINGS });
@@ -289,6 +294,13 @@ impl Shard {
         let sent = alone.unwrap_or_else(|| state.clone());
         write.minted = Some(Minted { dot, state: sent, result, durable: Durability::OnItsWay });
         self.append_minted(turn, id, state, dot, slot);
+    }
+
+    /// Has anybody seen a dot of this actor that its counter has not reached? Then the store was set back
+    /// unnoticed, and the next dot would be one that others know: nothing may be minted (PROTOCOL R9).
+    fn is_ahead(&self, partition: PartitionId, seen: &DotSet) -> bool {
+        let minted = self.replicas.get(&partition).map_or(0, Replica::minted);
+        seen.of(self.me.actor).is_some_and(|own| own.highest() > minted)
     }
 
     fn append_minted(&mut self, turn: &mut Turn<'_>, id: u64, state: Filled, dot: Dot, slot: Published) {

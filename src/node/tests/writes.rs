@@ -322,3 +322,14 @@ fn a_plain_write_waits_for_the_context_that_is_on_its_way() {
     written(scene.answer(request).unwrap());
     assert_eq!(values(&scene.ask(c, get("k"))), ["2"]);
 }
+
+#[test]
+fn a_node_whose_counter_is_behind_its_own_dots_mints_nothing() {
+    let mut scene = Scene::of(3);
+    let [a, ..] = scene.primaries();
+    let own = DotSet::from(crate::causal::Dot { actor: scene.actor(a), counter: 2 });
+    let refused = scene.ask(a, put("k", "1").having_seen(&own));
+    assert_eq!(failure(Some(refused)), Failure::NotReady);
+    assert!(scene.report(a).clock.is_empty());
+    assert_eq!(scene.noticed(a, Notice::CounterBehind), 1);
+}
