@@ -109,6 +109,7 @@ const PROMISES: &[&str] = &[
     "R13 no false siblings (without faults)",
     "R18 never sent twice",
     "R20 no clock without data",
+    "R9 no counter goes back",
     "exactly one answer",
     "answered in time",
     "messages survive their encoding",

@@ -226,6 +226,19 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn a_token_taken_unverified_is_noticed() {
+        let text =
+            Token { context: DotSet::EMPTY, live_hash: 1 }.seal(&TokenSecret::new([2; 32]), &key("a"), &DotSet::EMPTY);
+        let open = || Token::open(&[TokenSecret::new([1; 32])], &key("a"), &text);
+        assert_eq!(open(), Err(TokenError::Forged));
+        crate::base::mutation::activate(Some(Mutation::TokenNotVerified));
+        let opened = open();
+        crate::base::mutation::activate(None);
+        assert!(opened.is_ok(), "the fault is not in the program: the test above would not show it");
+    }
+
     #[test]
     fn above_the_limit_a_token_claims_less_never_more() {
         let secret = TokenSecret::new([1; 32]);

@@ -72,6 +72,9 @@ pub enum Notice {
     AppendFailed,
     StaleAcknowledgementDropped,
     DataHashesDiffer,
+    /// A dot of this node's own actor is known that its counter has not reached: the store was set back. It
+    /// mints no more in that partition until it is opened under a new actor (PROTOCOL R9).
+    CounterBehind,
     Overloaded,
     ReadFailed,
 }

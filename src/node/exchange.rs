@@ -29,12 +29,20 @@ const MAX_ROUNDS: usize = 64;
 /// Running sessions and what they have achieved.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    rounds: BTreeMap<u64, NodeId>,
+    rounds: BTreeMap<u64, Round>,
     sessions: BTreeMap<u64, Session>,
     /// Pulls under way, with their session.
     pulls: BTreeMap<u64, u64>,
     /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
     pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
+}
+
+/// One question for clocks.
+#[derive(Debug)]
+struct Round {
+    peer: NodeId,
+    /// The clock hashes it named.
+    asked: BTreeMap<PartitionId, u64>,
 }
 
 /// What a source of a full listing was.
@@ -61,6 +69,15 @@ struct Session {
     /// Keys the current batch of a listing named.
     named: BTreeSet<Key>,
     progress_at: Time,
+}
+
+/// Why a session is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// The peer has seen dots that this replica has not, or this one fills.
+    Dots,
+    /// Equal clocks over different data.
+    Data,
 }
 
 #[derive(Debug)]
@@ -128,7 +145,8 @@ impl Shard {
             });
         }
         let session = self.number();
-        self.exchange.rounds.insert(session, peer);
+        let asked = clocks.iter().map(|entry| (entry.partition, entry.clock_hash)).collect();
+        self.exchange.rounds.insert(session, Round { peer, asked });
         while self.exchange.rounds.len() > MAX_ROUNDS {
             self.exchange.rounds.pop_first();
         }
@@ -145,26 +163,42 @@ impl Shard {
         mut clocks: Vec<ClockReport>,
     ) {
         // Each shard of the peer answers for itself, so the round stays open until it is too old.
-        if self.exchange.rounds.get(&round) != Some(&from) {
-            return;
-        }
+        let Some(round) = self.exchange.rounds.get(&round).filter(|round| round.peer == from) else { return };
+        // Reported though the clocks were equal: then the data are not (PROTOCOL R20).
+        let unequal = |report: &ClockReport| round.asked.get(&report.partition) == Some(&report.clock.hash64());
+        let unequal: BTreeSet<PartitionId> = clocks.iter().filter(|r| unequal(r)).map(|r| r.partition).collect();
         // In any order: under load all clocks differ, and the first partitions would take every session.
         self.random.shuffle(&mut clocks);
         for report in clocks {
             let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
             if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_primary(report.partition) {
-                self.begin_session(turn, from, source, report);
+                let unequal = unequal.contains(&report.partition);
+                self.begin_session(turn, from, source, report, if unequal { Need::Data } else { Need::Dots });
             }
         }
     }
 
-    fn begin_session(&mut self, turn: &mut Turn<'_>, peer: NodeId, source: (Actor, u64), report: ClockReport) {
+    fn begin_session(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: NodeId,
+        source: (Actor, u64),
+        report: ClockReport,
+        need: Need,
+    ) {
         let ClockReport { partition, clock, complete } = report;
         let replica = self.replica(partition);
         let missing = clock.difference(replica.pending_clock());
         let filling = !replica.table.complete;
+        if !complete && !filling {
+            // A damaged source offers its versions without what they had superseded (PROTOCOL R8). Taken here,
+            // their dots would be in this clock without their whole effect, and no exchange would ever bring
+            // it: complete replicas show the other versions under the same clock. Once the source has filled,
+            // it knows what the others know, and then its dots are taken.
+            return;
+        }
         let listed = self.exchange.pulled.get(&partition).is_some_and(|from| from.contains_key(&peer));
-        let listing = filling && !listed;
+        let listing = (filling && !listed) || need == Need::Data;
         if missing.is_empty() && !listing {
             return;
         }

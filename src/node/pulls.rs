@@ -50,10 +50,12 @@ impl Shard {
             let clock = replica.shown_clock().clone();
             let table = &replica.table;
             let equal = clock.hash64() == entry.clock_hash;
-            if equal && table.leftovers.is_empty() && entry.data_hash.is_some_and(|hash| hash != table.hash) {
+            let unequal = table.leftovers.is_empty() && entry.data_hash.is_some_and(|hash| hash != table.hash);
+            if equal && unequal {
+                // Reported all the same: the asker lists, and what one of the two has superseded goes.
                 turn.notice(super::Notice::DataHashesDiffer);
             }
-            if !equal || entry.need == ClockNeed::Listing {
+            if !equal || unequal || entry.need == ClockNeed::Listing {
                 reports.push(ClockReport { partition: entry.partition, clock, complete: table.complete });
             }
         }

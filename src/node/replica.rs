@@ -100,6 +100,11 @@ impl Replica {
         Dot { actor, counter: self.minted }
     }
 
+    /// The highest counter handed out.
+    pub(super) fn minted(&self) -> u64 {
+        self.minted
+    }
+
     /// A record that closes the burnt dots, to be appended before anything else is minted.
     pub(super) fn take_void(&mut self) -> Option<Body> {
         if self.burnt.is_empty() {

@@ -8,6 +8,7 @@
 use super::Notice;
 use super::appends::After;
 use super::loads::UpdateStep;
+use super::replica::Replica;
 use super::shard::{Origin, Shard, Turn};
 use super::timers::Timer;
 use crate::base::limits::MAX_SIBLINGS;
@@ -242,6 +243,7 @@ impl Shard {
     pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
         let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
+        let complete = self.replicas.get(&partition).is_none_or(|replica| replica.counts());
         let own = match (primary, self.replicas.get(&partition)) {
             (true, Some(replica)) => replica.fill_pending(object),
             _ => Filled::default(),
@@ -251,6 +253,10 @@ impl Shard {
             return self.precondition_failed(turn, id, visible.live_hash());
         }
         let seen = write.seen.clone().unwrap_or_else(|| visible.context.clone());
+        if self.is_ahead(partition, &visible.context) || self.is_ahead(partition, &seen) {
+            turn.notice(Notice::CounterBehind);
+            return self.write_failed(turn, id, Failure::NotReady);
+        }
         let surviving = own.versions.iter().filter(|version| !seen.contains(version.dot)).count();
         if write.content.is_some() && surviving >= MAX_SIBLINGS {
             return self.write_failed(turn, id, Failure::TooManySiblings { limit: MAX_SIBLINGS });
@@ -266,6 +272,8 @@ impl Shard {
             .and_then(|content| content.ttl_ms)
             .map(|ttl| WallTime(turn.now.wall.0.saturating_add(ttl)));
         let content = write.content.take().map(|new| content_of(new, written_at, expires_at));
+        // A filling replica may hold versions without what they had superseded: it sends its write alone.
+        let alone = (!complete).then(|| Filled::default().update(&seen, dot, content.clone()));
         let live = if content.is_some() { DotSet::from(dot) } else { DotSet::EMPTY };
         let state = own.update(&seen, dot, content);
         let mut context = if broken(Mutation::PutTokenFull) { state.context.clone() } else { seen };
@@ -283,8 +291,16 @@ impl Shard {
         if state.versions.len() > 1 {
             turn.notice(Notice::SiblingsMade);
         }
-        write.minted = Some(Minted { dot, state: state.clone(), result, durable: Durability::OnItsWay });
+        let sent = alone.unwrap_or_else(|| state.clone());
+        write.minted = Some(Minted { dot, state: sent, result, durable: Durability::OnItsWay });
         self.append_minted(turn, id, state, dot, slot);
+    }
+
+    /// Has anybody seen a dot of this actor that its counter has not reached? Then the store was set back
+    /// unnoticed, and the next dot would be one that others know: nothing may be minted (PROTOCOL R9).
+    fn is_ahead(&self, partition: PartitionId, seen: &DotSet) -> bool {
+        let minted = self.replicas.get(&partition).map_or(0, Replica::minted);
+        seen.of(self.me.actor).is_some_and(|own| own.highest() > minted)
     }
 
     fn append_minted(&mut self, turn: &mut Turn<'_>, id: u64, state: Filled, dot: Dot, slot: Published) {

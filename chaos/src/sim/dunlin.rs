@@ -3,7 +3,7 @@
 use super::checkers::Holding;
 use super::disk::SimDisk;
 use super::machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
-use ::dunlin::base::{NodeId, Now, Random, Time};
+use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Timings};
 use ::dunlin::ring::PartitionId;
@@ -20,6 +20,8 @@ pub struct DunlinMachine {
     /// How often the power was cut.
     power_cycles: u64,
     faults: DiskFaults,
+    /// What the first store on it was offered.
+    first_actor: Option<u64>,
     /// Shared with the process, which draws its read errors from it.
     read_errors: Arc<std::sync::Mutex<f64>>,
 }
@@ -42,6 +44,7 @@ impl DunlinMachine {
             directory,
             power_cycles: 0,
             faults: DiskFaults::default(),
+            first_actor: None,
             read_errors: Arc::default(),
         }
     }
@@ -54,6 +57,12 @@ impl DunlinMachine {
         }
     }
 
+    /// The actor a store may take; broken on purpose, the machine's first one again and again.
+    fn actor_for(&mut self, boot: &Boot) -> Actor {
+        let first = *self.first_actor.get_or_insert(boot.actor);
+        Actor(if broken(Mutation::ReuseActorAfterWipe) { first } else { boot.actor })
+    }
+
     /// Machines of this make, for a run.
     pub fn build(_: NodeId, random: &mut Random) -> Box<dyn Machine> {
         Box::new(Self::new(random))
@@ -63,7 +72,7 @@ impl DunlinMachine {
 impl Machine for DunlinMachine {
     fn boot(&mut self, boot: &Boot) -> Option<Box<dyn Process>> {
         let options = OpenOptions {
-            fresh_actor: Actor(boot.actor),
+            fresh_actor: self.actor_for(boot),
             segment_bytes: boot.segment_bytes,
             durability: Durability::Fsync,
             boot: self.power_cycles,

@@ -8,14 +8,24 @@ use dunlin::base::Mutation;
 use dunlin::base::mutation::activate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Faults that no simulated cluster can show, and where they are noticed instead.
+/// Faults that no simulated cluster shows, or only one of thousands, and the test that shows each. Those of
+/// `node`, `store` and `causal` run by `cargo test -p dunlin --no-default-features --features mutants --lib`, those
+/// of `crash` by `cargo test --release -p chaos --no-default-features --features mutants --test crash`.
 pub const ELSEWHERE: &[(Mutation, &str)] = &[
-    (Mutation::TokenNotVerified, "tokens pass through the simulator opaquely: unit tests of causal::token"),
-    (Mutation::TruncateAtFirstBadRecord, "storage crash tests: chaos/tests/store.rs"),
-    (Mutation::ChecksumWithoutOffset, "storage crash tests: chaos/tests/store.rs"),
-    (Mutation::SkipDirectorySync, "storage crash tests: chaos/tests/store.rs"),
-    (Mutation::DiskNoPrefix, "storage crash tests: chaos/tests/store.rs"),
-    (Mutation::DiskPositionOrder, "storage crash tests: chaos/tests/store.rs"),
+    (Mutation::JoinOnBudget, "node::tests::mutants::a_join_after_the_first_answer_is_noticed"),
+    (Mutation::HintDropOnSend, "node::tests::mutants::a_hint_dropped_when_sent_is_noticed"),
+    (Mutation::HintRecordEach, "node::tests::mutants::a_record_for_each_hint_is_noticed"),
+    (Mutation::WipedCountsAtOnce, "node::tests::mutants::a_filling_replica_that_counts_is_noticed"),
+    (Mutation::AckOldDisk, "node::tests::mutants::an_acknowledgement_of_a_lost_disk_is_noticed"),
+    (Mutation::OneSource, "node::tests::mutants::a_replica_complete_after_one_source_is_noticed"),
+    (Mutation::DamageKeepClock, "crash: mutants::a_clock_kept_after_damage_is_noticed"),
+    (Mutation::DamageSubtractLive, "crash: mutants::a_clock_kept_after_damage_is_noticed (the store does the same)"),
+    (Mutation::DiskPositionOrder, "store::open::tests::recovery_by_position_is_noticed"),
+    (Mutation::DiskNoPrefix, "crash: mutants::records_taken_from_behind_a_gap_are_noticed"),
+    (Mutation::TruncateAtFirstBadRecord, "crash: mutants::a_log_cut_at_its_first_bad_record_is_noticed"),
+    (Mutation::ChecksumWithoutOffset, "crash: mutants::a_checksum_that_does_not_know_its_place_is_noticed"),
+    (Mutation::SkipDirectorySync, "crash: mutants::names_that_are_never_synced_are_noticed"),
+    (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),
 ];
 
 /// What became of one fault.

@@ -172,6 +172,11 @@ impl World {
             let what = format!("{alarms} alarms: clocks equal, data not, and no disk was lost");
             self.broken.push(Broken { promise: "R20 no clock without data", what });
         }
+        let behind = self.tally.of("CounterBehind");
+        if behind > 0 {
+            let what = format!("{behind} writes refused: their coordinator's counter was behind its own dots");
+            self.broken.push(Broken { promise: "R9 no counter goes back", what });
+        }
         let oracle = &self.workload.oracle;
         for (key, (_, live)) in live {
             self.broken.extend(check_honest(oracle, *key, live));

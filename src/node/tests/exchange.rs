@@ -113,7 +113,7 @@ fn a_session_does_not_outlive_its_source() {
 }
 
 #[test]
-fn a_wiped_replica_is_complete_after_two_full_listings() {
+pub(super) fn a_wiped_replica_is_complete_after_two_full_listings() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     for key in ["k", "l", "m"] {
@@ -153,7 +153,7 @@ fn a_listing_says_something_about_keys_it_does_not_name() {
 }
 
 #[test]
-fn an_acknowledgement_of_a_disk_lost_since_is_dropped() {
+pub(super) fn an_acknowledgement_of_a_disk_lost_since_is_dropped() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     let request = scene.command(a, put("k", "1").having_seen(&DotSet::EMPTY).with(|o| o.w = Quorum::All));
@@ -264,4 +264,68 @@ fn partitions_that_never_come_to_an_end_do_not_starve_the_others() {
         scene.isolate(one);
     }
     assert!(partitions.len() > 64, "{} partitions had their turn", partitions.len());
+}
+
+/// Written by `by`, which stores it alone: nobody stands in, nobody is told.
+fn alone(scene: &mut Scene, by: NodeId, key: &str) {
+    let key = crate::base::Key::new(key.to_owned()).unwrap();
+    let strict = |o: &mut crate::replication::Options| {
+        (o.w, o.sloppiness) = (Quorum::Count(1), crate::replication::Sloppiness::Strict);
+    };
+    let command = put("k", "1").having_seen(&DotSet::EMPTY).with(strict);
+    scene.command(by, crate::replication::Command { key, ..command });
+    scene.flush(by);
+    scene.isolate(by);
+}
+
+#[test]
+pub(super) fn nothing_is_joined_before_the_last_of_many_answers() {
+    let mut scene = Scene::of(2);
+    let (a, c) = (NodeId(1), NodeId(2));
+    // More keys than one answer names.
+    (0..600).for_each(|number| alone(&mut scene, a, &format!("key {number}")));
+    scene.exchange();
+    let (left, right) = (scene.report(a), scene.report(c));
+    assert_eq!((left.clock, left.data_hash, left.keys), (right.clock, right.data_hash, 600));
+}
+
+#[test]
+fn replicas_with_equal_clocks_and_different_data_become_equal() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let first = written(scene.ask(a, put("k", "1")));
+    let strict = |o: &mut crate::replication::Options| o.sloppiness = crate::replication::Sloppiness::Strict;
+    scene.command(a, put("k", "2").having_seen(&first.context).with(strict));
+    scene.flush(a);
+    let late = scene.lose(a, b);
+    scene.isolate(a);
+    // a's disk is damaged: it holds "2" still, and has forgotten that it superseded "1" (PROTOCOL R8).
+    scene.damage(a);
+    scene.exchange();
+    assert_eq!(at(&mut scene, b, "k"), ["1", "2"]);
+    // b alone hears of it, late: its clock stays as it is.
+    late.into_iter().for_each(|letter| scene.hand_over(letter));
+    scene.flush(b);
+    assert_eq!(scene.report(b).clock, scene.report(c).clock);
+    assert_ne!(scene.report(b).data_hash, scene.report(c).data_hash);
+    scene.exchange();
+    for node in [a, b, c] {
+        assert_eq!(at(&mut scene, node, "k"), ["2"]);
+    }
+}
+
+#[test]
+fn a_complete_replica_pulls_nothing_from_a_filling_one() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    alone(&mut scene, a, "k");
+    scene.damage(a);
+    scene.isolate(a);
+    scene.wait(5_000_000);
+    scene.talk(b, a);
+    assert!(scene.report(b).clock.is_empty(), "a may have forgotten what its write superseded");
+    scene.exchange();
+    for node in [b, c] {
+        assert_eq!(scene.report(node).clock, scene.report(a).clock);
+    }
 }

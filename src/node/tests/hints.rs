@@ -17,7 +17,7 @@ fn hinted(scene: &mut Scene) -> (NodeId, NodeId, NodeId) {
 }
 
 #[test]
-fn a_hint_goes_when_its_target_says_durable_and_not_before() {
+pub(super) fn a_hint_goes_when_its_target_says_durable_and_not_before() {
     let mut scene = Scene::of(4);
     let (_, c, f) = hinted(&mut scene);
     scene.wait(250);

@@ -7,6 +7,8 @@ mod appends;
 mod exchange;
 mod forwards;
 mod hints;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod reads;
 mod scene;
 mod writes;

@@ -135,7 +135,7 @@ fn a_strict_read_asks_no_fallback_and_a_sloppy_one_finds_the_hint() {
 }
 
 #[test]
-fn a_filling_replica_does_not_count() {
+pub(super) fn a_filling_replica_does_not_count() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     scene.ask(a, put("k", "1"));

@@ -6,7 +6,7 @@ use crate::causal::{Actor, DotSet};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
 use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
-use crate::store::{Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
+use crate::store::{Body, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,22 @@ impl Scene {
         let log = std::mem::take(&mut self.station(id).log);
         let complete = self.is_complete(id);
         self.open_with(id, complete, log);
+    }
+
+    /// The node finds its disk damaged, every record that counts intact: it comes back filling, under a new
+    /// actor, and claims the dots of its live versions alone (PROTOCOL R8).
+    pub(super) fn damage(&mut self, id: NodeId) {
+        let mut log = std::mem::take(&mut self.station(id).log);
+        let mut live: BTreeMap<Key, DotSet> = BTreeMap::new();
+        for record in &log {
+            if let Body::Object { key, object, .. } = &record.body {
+                live.insert(key.clone(), object.versions.iter().map(|version| version.dot).collect());
+            }
+        }
+        let mut clock = DotSet::EMPTY;
+        live.values().for_each(|dots| clock.union(dots));
+        log.push(Record { partition: PARTITION, body: Body::Reset { clock } });
+        self.open_with(id, false, log);
     }
 
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {

@@ -230,7 +230,7 @@ fn a_primary_that_is_late_gets_a_stand_in() {
 }
 
 #[test]
-fn a_fallback_coordinates_when_no_primary_is_up_with_one_record_for_all() {
+pub(super) fn a_fallback_coordinates_when_no_primary_is_up_with_one_record_for_all() {
     let mut scene = Scene::of(5);
     let [a, b, c] = scene.primaries();
     let [f, g] = scene.fallbacks();
@@ -321,4 +321,15 @@ fn a_plain_write_waits_for_the_context_that_is_on_its_way() {
     scene.settle();
     written(scene.answer(request).unwrap());
     assert_eq!(values(&scene.ask(c, get("k"))), ["2"]);
+}
+
+#[test]
+fn a_node_whose_counter_is_behind_its_own_dots_mints_nothing() {
+    let mut scene = Scene::of(3);
+    let [a, ..] = scene.primaries();
+    let own = DotSet::from(crate::causal::Dot { actor: scene.actor(a), counter: 2 });
+    let refused = scene.ask(a, put("k", "1").having_seen(&own));
+    assert_eq!(failure(Some(refused)), Failure::NotReady);
+    assert!(scene.report(a).clock.is_empty());
+    assert_eq!(scene.noticed(a, Notice::CounterBehind), 1);
 }

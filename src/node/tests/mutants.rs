@@ -1,0 +1,45 @@
+//! Rules of the protocol broken in turn that whole simulated clusters show rarely or never: the tests of this
+//! directory must notice. Built with the feature `mutants`.
+
+use super::{exchange, hints, reads, writes};
+use crate::base::Mutation;
+use crate::base::mutation::activate;
+use std::panic::catch_unwind;
+
+fn caught(mutation: Mutation, by: fn()) {
+    by();
+    activate(Some(mutation));
+    let outcome = catch_unwind(by);
+    activate(None);
+    assert!(outcome.is_err(), "{mutation:?} went unnoticed");
+}
+
+#[test]
+fn a_join_after_the_first_answer_is_noticed() {
+    caught(Mutation::JoinOnBudget, exchange::nothing_is_joined_before_the_last_of_many_answers);
+}
+
+#[test]
+fn a_record_for_each_hint_is_noticed() {
+    caught(Mutation::HintRecordEach, writes::a_fallback_coordinates_when_no_primary_is_up_with_one_record_for_all);
+}
+
+#[test]
+fn an_acknowledgement_of_a_lost_disk_is_noticed() {
+    caught(Mutation::AckOldDisk, exchange::an_acknowledgement_of_a_disk_lost_since_is_dropped);
+}
+
+#[test]
+fn a_hint_dropped_when_sent_is_noticed() {
+    caught(Mutation::HintDropOnSend, hints::a_hint_goes_when_its_target_says_durable_and_not_before);
+}
+
+#[test]
+fn a_replica_complete_after_one_source_is_noticed() {
+    caught(Mutation::OneSource, exchange::a_wiped_replica_is_complete_after_two_full_listings);
+}
+
+#[test]
+fn a_filling_replica_that_counts_is_noticed() {
+    caught(Mutation::WipedCountsAtOnce, reads::a_filling_replica_does_not_count);
+}
