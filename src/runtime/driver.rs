@@ -9,7 +9,7 @@ use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
 use crate::base::{NodeId, Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
-use crate::replication::{Failure, Outcome};
+use crate::replication::Outcome;
 use crate::store::Reader;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -86,17 +86,15 @@ impl Driver {
                     Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
                 },
                 changed = self.members.changed() => match changed {
-                    Ok(()) => {
-                        self.take_members(&mut inputs);
-                        if let Some(why) = self.status_source.members.lost.clone() {
-                            return Ended::Failed(why);
-                        }
-                    }
+                    Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
                 Ok(()) = self.links.changed() => self.take_members(&mut inputs),
                 _ = status_due.tick() => self.publish_status(),
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
+            }
+            if let Some(why) = self.status_source.members.lost.clone() {
+                return Ended::Failed(why);
             }
             if let Err(why) = self.take_waiting(&mut inputs) {
                 return Ended::Poisoned(why);
@@ -150,8 +148,10 @@ impl Driver {
     /// only believed alive is lost, and with it a request that cannot be sent twice.
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
         let members = self.members.borrow_and_update().clone();
-        for (node, address) in members.peer_addresses() {
-            self.transport.set_address(node, address);
+        // Only for members that changed: telling a peer's address also ends the wait before its next dial.
+        let before = &self.status_source.members.members;
+        for (node, member) in members.members.iter().filter(|(node, member)| before.get(node) != Some(member)) {
+            self.transport.set_address(*node, member.identity.peer_address.clone());
         }
         let links = self.links.borrow_and_update().clone();
         let mut peers = members.peer_states();
@@ -222,9 +222,8 @@ impl Driver {
 
     /// Answers what is open, closes the log.
     async fn close(mut self) -> Ended {
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            let _ = waiting.send(Outcome::Failed(Failure::OutcomeUnknown { required: 0, acks: 0 }));
-        }
+        // Whoever still waits is told what a lost command means for its kind of request.
+        self.waiting.clear();
         if self.flusher.send(FlushRequest::Close).is_err() {
             return Ended::Failed("the storage thread ended".into());
         }

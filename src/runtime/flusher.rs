@@ -5,7 +5,7 @@
 
 use super::disk::RealDisk;
 use crate::node::StoreAnswer;
-use crate::store::{AppendError, Log, Record};
+use crate::store::{AppendError, Body, Log, Record};
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use tokio::sync::mpsc::UnboundedSender;
@@ -13,8 +13,11 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Most records in one write: bounds the time until the first of them is answered.
 const MAX_BATCH_RECORDS: usize = 4096;
 
-/// What the driver asks of the storage thread. Its queue needs no bound of its own: the core opens a
-/// bounded number of commands, and each waits for its append.
+/// Most bytes in one write: well below a segment, so that a backlog of large records is written in
+/// pieces instead of being refused as too long.
+const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// What the driver asks of the storage thread.
 #[derive(Debug)]
 pub(super) enum FlushRequest {
     /// Make this durable.
@@ -48,6 +51,7 @@ pub(super) fn start(log: Log<RealDisk>, answers: UnboundedSender<Flushed>) -> st
 struct Batch {
     owners: Vec<(usize, u64)>,
     records: Vec<Record>,
+    bytes: usize,
 }
 
 fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &UnboundedSender<Flushed>) {
@@ -65,6 +69,7 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
                 }
                 Ok(FlushRequest::Append { shard, id, record }) => {
                     batch.owners.push((shard, id));
+                    batch.bytes += value_bytes(&record);
                     batch.records.push(record);
                 }
                 Ok(FlushRequest::Resume { shard }) => {
@@ -73,7 +78,7 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
                 Ok(FlushRequest::Close) => closing = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
-            if closing || batch.records.len() >= MAX_BATCH_RECORDS {
+            if closing || batch.records.len() >= MAX_BATCH_RECORDS || batch.bytes >= MAX_BATCH_BYTES {
                 break;
             }
             next = requests.try_recv();
@@ -97,6 +102,16 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
             return;
         }
     }
+}
+
+/// What makes a record long: the values of its versions.
+fn value_bytes(record: &Record) -> usize {
+    let versions = match &record.body {
+        Body::Object { object, .. } => &object.versions,
+        Body::Hint(hint) => &hint.state.versions,
+        _ => return 0,
+    };
+    versions.iter().map(|version| version.content.value.len()).sum()
 }
 
 fn flush(

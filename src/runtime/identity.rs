@@ -7,12 +7,15 @@ use crate::ring::Layout;
 use rand::Rng;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The layout in force, kept with the data: the configured file is read only by an empty directory.
 const LAYOUT_FILE: &str = "layout.json";
+
+/// Whose directory it is.
+const NODE_FILE: &str = "node";
 
 /// Keys of the QUIC endpoints: a restarted node must be able to reset the connections of its past.
 const ENDPOINT_SECRET_FILE: &str = "endpoint-secret";
@@ -38,24 +41,48 @@ impl NodeIdentity {
     pub(super) fn load(settings: &Settings, wall: WallTime) -> Result<NodeIdentity, ServeError> {
         let directory = &settings.node.data_dir;
         fs::create_dir_all(directory).map_err(|error| refused(directory, &error))?;
-        let layout = layout(settings, directory)?;
+        let (layout, first) = layout(settings, directory)?;
         let node = check(settings, &layout)?;
+        bind_to_node(directory, node, &layout)?;
+        if let Some(text) = first {
+            write_durably(directory, LAYOUT_FILE, text.as_bytes())?;
+        }
         let (reset_key, connection_key) = endpoint_secret(directory)?;
         let incarnation = next_incarnation(directory, wall)?;
         Ok(NodeIdentity { node, layout, reset_key, connection_key, incarnation })
     }
 }
 
-fn layout(settings: &Settings, directory: &Path) -> Result<Layout, ServeError> {
+/// The kept layout, or the configured one with its text, to be kept once it is found right.
+fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<String>), ServeError> {
     let kept = directory.join(LAYOUT_FILE);
-    let (path, first) = if kept.exists() { (&kept, false) } else { (&settings.cluster.layout_file, true) };
-    let text = fs::read_to_string(path).map_err(|error| refused(path, &error))?;
+    let (path, text, first) = match fs::read_to_string(&kept) {
+        Ok(text) => (&kept, text, false),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let path = &settings.cluster.layout_file;
+            (path, fs::read_to_string(path).map_err(|error| refused(path, &error))?, true)
+        }
+        Err(error) => return Err(refused(&kept, &error)),
+    };
     let layout: Layout = serde_json::from_str(&text)
         .map_err(|error| ServeError::Refused(format!("{}: not a layout: {error}", path.display())))?;
-    if first {
-        write_durably(directory, LAYOUT_FILE, text.as_bytes())?;
+    Ok((layout, first.then_some(text)))
+}
+
+/// A directory is one node's: under another name its partitions would count as complete, and be empty.
+fn bind_to_node(directory: &Path, node: NodeId, layout: &Layout) -> Result<(), ServeError> {
+    let path = directory.join(NODE_FILE);
+    let ours = format!("{node} {}\n", layout.cluster);
+    match fs::read_to_string(&path) {
+        Ok(text) if text == ours => Ok(()),
+        Ok(text) => Err(ServeError::Refused(format!(
+            "{}: this data directory is that of node {}; node.name makes this node {node}",
+            directory.display(),
+            text.trim()
+        ))),
+        Err(error) if error.kind() == ErrorKind::NotFound => write_durably(directory, NODE_FILE, ours.as_bytes()),
+        Err(error) => Err(refused(&path, &error)),
     }
-    Ok(layout)
 }
 
 fn check(settings: &Settings, layout: &Layout) -> Result<NodeId, ServeError> {
@@ -84,7 +111,7 @@ fn endpoint_secret(directory: &Path) -> Result<([u8; 64], u64), ServeError> {
     let path = directory.join(ENDPOINT_SECRET_FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut bytes = vec![0; ENDPOINT_SECRET_BYTES];
             rand::rng().fill_bytes(&mut bytes);
             write_durably(directory, ENDPOINT_SECRET_FILE, &bytes)?;
@@ -108,7 +135,7 @@ fn next_incarnation(directory: &Path, wall: WallTime) -> Result<u64, ServeError>
     let path = directory.join(INCARNATION_FILE);
     let before = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse::<u64>().unwrap_or(0),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => 0,
         Err(error) => return Err(refused(&path, &error)),
     };
     let incarnation = wall.0.max(before.saturating_add(1));

@@ -21,11 +21,6 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Data addresses of the others.
-    pub(super) fn peer_addresses(&self) -> impl Iterator<Item = (NodeId, String)> + '_ {
-        self.members.iter().map(|(node, member)| (*node, member.identity.peer_address.clone()))
-    }
-
     /// Whom to ask: the suspect still counts as reachable.
     pub(super) fn peer_states(&self) -> BTreeMap<NodeId, PeerState> {
         let state = |member: &Member| match member.state {

@@ -65,9 +65,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let http_address = http.local_addr().map_err(|error| ServeError::Failed(error.to_string()))?;
 
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
-    let (stop, stopping) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let (members_sender, members) = watch::channel(Arc::new(Members::default()));
-    let detector_thread = start_membership(&settings, &identity, me, &tls, members_sender, stopping.clone())?;
+    let thread = start_membership(&settings, &identity, me, &tls, members_sender, leaving)?;
+    let membership = MembershipThread { leave, thread };
 
     let metrics = Arc::new(Metrics::new());
     let view =
@@ -108,26 +109,42 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     };
     let state = Arc::new(http_state(&settings, CoreHandle::new(command_sender, status), metrics)?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
-    serve_until(shutdown, driver, http, state, stop, stopping, detector_thread).await
+    serve_until(shutdown, driver, http, state, membership).await
 }
 
-/// Clients first, then the driver with the log, then the goodbye to the others.
+/// The membership thread, and how to end it.
+struct MembershipThread {
+    leave: watch::Sender<bool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl MembershipThread {
+    /// Says goodbye to the other members, and waits for it off this thread.
+    async fn end(self) -> Result<(), ServeError> {
+        self.leave.send_replace(true);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join().is_ok()).await;
+        match joined {
+            Ok(true) => Ok(()),
+            _ => Err(ServeError::Failed("the membership thread panicked".into())),
+        }
+    }
+}
+
+/// Clients first, then the driver with the log, then the goodbye to the others: until it is said,
+/// requests that are open can still reach their replicas.
 async fn serve_until(
     shutdown: impl Future<Output = ()>,
     driver: Driver,
     http: TcpListener,
     state: Arc<HttpState>,
-    stop: watch::Sender<bool>,
-    mut stopping: watch::Receiver<bool>,
-    detector_thread: std::thread::JoinHandle<()>,
+    membership: MembershipThread,
 ) -> Result<(), ServeError> {
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let (drained_sender, drained) = tokio::sync::oneshot::channel::<()>();
-    let http_stop = stopping.clone();
     let served = tokio::spawn(async move {
-        let mut http_stop = http_stop;
         http::serve(http, state, async move {
-            // The sender lives as long as this function: only `true` ends it.
-            let _ = http_stop.wait_for(|stop| *stop).await;
+            // Both a signal and its sender's end mean the same.
+            let _ = stopping.await;
         })
         .await;
         let _ = drained_sender.send(());
@@ -137,26 +154,29 @@ async fn serve_until(
     });
     tokio::pin!(driven);
     tokio::pin!(shutdown);
-    let ended = tokio::select! {
-        ended = &mut driven => ended,
+    let (ended, asked) = tokio::select! {
+        ended = &mut driven => (ended, Asked::No),
         () = &mut shutdown => {
-            stop.send_replace(true);
-            driven.await
+            // The receiver is gone only if HTTP has ended by itself, which ends the driver too.
+            let _ = stop.send(());
+            (driven.await, Asked::Yes)
         }
     };
-    stop.send_replace(true);
-    let _ = stopping.wait_for(|stop| *stop).await;
     served.abort();
-    match ended {
-        Ended::Cleanly => {
-            if detector_thread.join().is_err() {
-                return Err(ServeError::Failed("the membership thread panicked".into()));
-            }
-            Ok(())
-        }
-        Ended::Poisoned(why) => Err(ServeError::StorePoisoned(why)),
-        Ended::Failed(why) => Err(ServeError::Failed(why)),
+    let goodbye = membership.end().await;
+    match (ended, asked) {
+        (Ended::Cleanly, Asked::Yes) => goodbye,
+        (Ended::Cleanly, Asked::No) => Err(ServeError::Failed("the HTTP task ended".into())),
+        (Ended::Poisoned(why), _) => Err(ServeError::StorePoisoned(why)),
+        (Ended::Failed(why), _) => Err(ServeError::Failed(why)),
     }
+}
+
+/// Was the node asked to end?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Yes,
+    No,
 }
 
 fn load_tls(settings: &Settings, node: NodeId) -> Result<TlsFiles, ServeError> {

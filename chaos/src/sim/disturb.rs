@@ -135,8 +135,9 @@ impl World {
     }
 
     /// A sync was asked to fail and has: the disk is lost now, not when it was asked to.
-    pub(super) fn note_strike(&mut self, node: usize, was_armed: bool) {
-        if was_armed && !self.stations[node].machine.is_armed() {
+    /// Called after whatever may have met a sync that was asked to fail.
+    pub(super) fn note_strike(&mut self, node: usize) {
+        if !self.stations[node].machine.is_armed() {
             self.workload.oracle.lose_disk(self.now);
         }
     }

@@ -22,6 +22,7 @@ mod dunlin;
 mod machine;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod names;
 mod network;
 pub mod oracle;
 mod parcel;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How long a node may take to end by itself; then it is killed. Well above a last fsync.
-pub(super) const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// Lines of a dead node's log that are shown.
 const LAST_WORDS: usize = 10;
