@@ -5,6 +5,7 @@ use super::cluster::view_of;
 use super::copies::Copies;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
+use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
 use super::station::{Answers, Flushing, Running, Station};
 use super::swarm::Swarm;
@@ -13,7 +14,7 @@ use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::Workload;
 use dunlin::base::{NodeId, Random, Time};
 use dunlin::node::{Effect, Input, StoreAnswer};
-use dunlin::replication::{Command, Failure, Message, Outcome};
+use dunlin::replication::{Command, Message, Outcome};
 use dunlin::ring::Layout;
 use dunlin::store::Place;
 use std::collections::{BTreeMap, VecDeque};
@@ -213,9 +214,9 @@ impl World {
         station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
         station.told.fill(true);
-        let was_armed = station.machine.is_armed();
+        let before = station.machine.arming();
         let (number, process) = (station.boot, station.machine.boot(&boot));
-        self.note_strike(node, was_armed);
+        self.note_strike(node, before);
         self.note(node, "boot", number, process.is_some().into());
         let Some(mut process) = process else {
             self.tally.count("boot failed");
@@ -350,10 +351,10 @@ impl World {
         if !self.is_current(node, boot) {
             return;
         }
-        let was_armed = self.stations[node].machine.is_armed();
+        let before = self.stations[node].machine.arming();
         let Some(running) = &mut self.stations[node].running else { return };
         let flushing = running.flush(&mut self.random);
-        self.note_strike(node, was_armed);
+        self.note_strike(node, before);
         match flushing {
             Flushing::Answered(answers, durable) => {
                 durable.iter().for_each(|record| self.copies.durable(node, record));
@@ -581,30 +582,5 @@ impl Happening {
             | Happening::Ask { node, .. } => Some(*node),
             _ => None,
         }
-    }
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Read(read) if read.state.versions.is_empty() => "not found",
-        Outcome::Read(read) if read.state.versions.len() > 2 => "three siblings",
-        Outcome::Read(read) if read.state.versions.len() > 1 => "two siblings",
-        Outcome::Read(_) => "found",
-        Outcome::Written(_) => "written",
-        Outcome::PreconditionFailed { .. } => "precondition failed",
-        Outcome::Failed(failure) => failure_name(failure),
-    }
-}
-
-fn failure_name(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::TooFewReplicas { .. } => "too few replicas",
-        Failure::OutcomeUnknown { .. } => "outcome unknown",
-        Failure::ReadTimeout { .. } => "read timeout",
-        Failure::QuorumTooLarge { .. } => "quorum too large",
-        Failure::Overloaded => "overloaded",
-        Failure::NotReady => "not ready",
-        Failure::DiskFull => "disk full",
-        Failure::TooManySiblings { .. } => "too many siblings",
     }
 }
