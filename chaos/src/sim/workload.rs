@@ -195,7 +195,8 @@ impl Workload {
     /// Takes an answer; returns the client that goes on, and every promise it breaks.
     pub(super) fn answered(&mut self, request: u64, outcome: Outcome, now: Time) -> (Option<usize>, Vec<Broken>) {
         let Some(asked) = self.open.remove(&request) else { return (None, Vec::new()) };
-        let mut broken = check_quorum(&outcome, asked.copies, asked.reads, asked.strict);
+        let sloppiness = if asked.strict { Sloppiness::Strict } else { Sloppiness::Sloppy };
+        let mut broken = check_quorum(&outcome, asked.copies, asked.reads, sloppiness);
         if self.swarm.is_calm() {
             broken.extend(check_available(&outcome));
         }

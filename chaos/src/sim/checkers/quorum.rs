@@ -1,15 +1,16 @@
 //! P1: a success counts as many copies as were asked for, and a strict one no hint.
 
 use super::Broken;
-use dunlin::replication::Outcome;
+use dunlin::replication::{Outcome, Sloppiness};
 
 /// Judges what a success says of itself.
-pub fn check_quorum(outcome: &Outcome, copies: usize, reads: usize, strict: bool) -> Vec<Broken> {
+pub fn check_quorum(outcome: &Outcome, copies: usize, reads: usize, sloppiness: Sloppiness) -> Vec<Broken> {
     let (got, wanted, hinted, replicas) = match outcome {
         Outcome::Read(read) => (read.answers, reads, read.hinted, read.replicas),
         Outcome::Written(written) => (written.acks, copies, written.hinted, written.replicas),
         _ => return Vec::new(),
     };
+    let strict = sloppiness == Sloppiness::Strict;
     let faults = [
         (got < wanted, format!("{got} copies counted, {wanted} asked for")),
         (strict && hinted > 0, format!("a strict request counts {hinted} hints")),
@@ -41,10 +42,10 @@ mod tests {
     fn too_few_answers_and_hints_in_a_strict_success_are_reported() {
         let read =
             |answers, hinted| Outcome::Read(ReadResult { state: Filled::default(), answers, replicas: 3, hinted });
-        assert_eq!(check_quorum(&read(2, 0), 2, 2, true), []);
-        assert_eq!(check_quorum(&read(1, 0), 2, 2, true).len(), 1);
-        assert_eq!(check_quorum(&read(2, 1), 2, 2, true).len(), 1);
-        assert_eq!(check_quorum(&read(4, 0), 2, 2, true).len(), 1);
-        assert_eq!(check_quorum(&read(2, 1), 2, 2, false), []);
+        assert_eq!(check_quorum(&read(2, 0), 2, 2, Sloppiness::Strict), []);
+        assert_eq!(check_quorum(&read(1, 0), 2, 2, Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), 2, 2, Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(4, 0), 2, 2, Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), 2, 2, Sloppiness::Sloppy), []);
     }
 }
