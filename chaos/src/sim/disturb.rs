@@ -1,6 +1,6 @@
 //! The faults: what is done to the world, and for how long.
 
-use super::machine::DiskFaults;
+use super::machine::{Arming, DiskFaults};
 use super::swarm::Fault;
 use super::trace::WORLD;
 use super::world::{Happening, Phase, World};
@@ -124,8 +124,8 @@ impl World {
     /// and complete, no fault pending that costs a disk.
     fn may_lose(&mut self) -> bool {
         let mut stations = self.stations.iter_mut();
-        let whole =
-            stations.all(|s| !s.machine.is_armed() && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
+        let whole = stations
+            .all(|s| s.machine.arming() == Arming::Safe && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
         whole && self.swarm.replicas >= 3 && self.losses < MOST_LOSSES
     }
 
@@ -135,9 +135,8 @@ impl World {
     }
 
     /// A sync was asked to fail and has: the disk is lost now, not when it was asked to.
-    /// Called after whatever may have met a sync that was asked to fail.
-    pub(super) fn note_strike(&mut self, node: usize) {
-        if !self.stations[node].machine.is_armed() {
+    pub(super) fn note_strike(&mut self, node: usize, before: Arming) {
+        if before == Arming::Armed && self.stations[node].machine.arming() == Arming::Safe {
             self.workload.oracle.lose_disk(self.now);
         }
     }

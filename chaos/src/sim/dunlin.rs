@@ -2,7 +2,7 @@
 
 use super::checkers::Holding;
 use super::disk::SimDisk;
-use super::machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
+use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Newborn, Process};
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Timings};
@@ -152,8 +152,8 @@ impl Machine for DunlinMachine {
         self.faults = faults;
     }
 
-    fn is_armed(&self) -> bool {
-        self.disk.is_armed()
+    fn arming(&self) -> Arming {
+        if self.disk.is_armed() { Arming::Armed } else { Arming::Safe }
     }
 
     fn disarm(&mut self) {

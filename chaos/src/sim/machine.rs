@@ -27,8 +27,8 @@ pub trait Machine {
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
     /// Will a sync fail that was asked to and has not yet?
-    fn is_armed(&self) -> bool {
-        false
+    fn arming(&self) -> Arming {
+        Arming::Safe
     }
     /// No sync will fail that has not yet.
     fn disarm(&mut self) {}
@@ -62,6 +62,15 @@ pub enum Newborn {
     Complete,
     /// The disk replaces a lost one.
     Filling,
+}
+
+/// Whether a sync is about to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arming {
+    /// None is.
+    Safe,
+    /// One is, and the disk with it.
+    Armed,
 }
 
 /// What is wrong with a disk.

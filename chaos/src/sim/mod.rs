@@ -22,9 +22,9 @@ mod dunlin;
 mod machine;
 #[cfg(feature = "mutants")]
 pub mod mutants;
-mod names;
 mod network;
 pub mod oracle;
+mod outcomes;
 mod parcel;
 mod report;
 mod run;
@@ -42,7 +42,7 @@ mod toy;
 
 pub use disk::SimDisk;
 pub use dunlin::DunlinMachine;
-pub use machine::{Appending, Boot, DiskFaults, Machine, Newborn, Process};
+pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Newborn, Process};
 pub use report::Report;
 pub use run::run;
 pub use swarm::{Fault, Swarm};

@@ -4,8 +4,8 @@ use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::cluster::view_of;
 use super::copies::Copies;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
-use super::names::outcome_name;
 use super::network::{Network, kind_of};
+use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
 use super::station::{Answers, Flushing, Running, Station};
 use super::swarm::Swarm;
@@ -214,11 +214,9 @@ impl World {
         station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
         station.told.fill(true);
-        let was_armed = station.machine.is_armed();
+        let before = station.machine.arming();
         let (number, process) = (station.boot, station.machine.boot(&boot));
-        if was_armed {
-            self.note_strike(node);
-        }
+        self.note_strike(node, before);
         self.note(node, "boot", number, process.is_some().into());
         let Some(mut process) = process else {
             self.tally.count("boot failed");
@@ -353,12 +351,10 @@ impl World {
         if !self.is_current(node, boot) {
             return;
         }
-        let was_armed = self.stations[node].machine.is_armed();
+        let before = self.stations[node].machine.arming();
         let Some(running) = &mut self.stations[node].running else { return };
         let flushing = running.flush(&mut self.random);
-        if was_armed {
-            self.note_strike(node);
-        }
+        self.note_strike(node, before);
         match flushing {
             Flushing::Answered(answers, durable) => {
                 durable.iter().for_each(|record| self.copies.durable(node, record));

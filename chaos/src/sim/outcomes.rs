@@ -1,8 +1,8 @@
-//! What commands come to, in words.
+//! Names of outcomes, for traces and counters.
 
 use dunlin::replication::{Failure, Outcome};
 
-/// An outcome in a word or two, for traces and tallies.
+/// What an answer is called.
 pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Read(read) if read.state.versions.is_empty() => "not found",
