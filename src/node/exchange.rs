@@ -62,6 +62,7 @@ struct Session {
     partition: PartitionId,
     /// The peer's durable clock before the first object was read: what is joined at the end.
     clock: DotSet,
+    need: Need,
     mode: Mode,
     stage: Stage,
     /// Objects received and not yet appended.
@@ -214,6 +215,7 @@ impl Shard {
             source_state: if complete { SourceState::Complete } else { SourceState::Filling },
             partition,
             clock,
+            need,
             mode: if listing { Mode::Listing(0) } else { Mode::Dots(missing) },
             stage: Stage::Pulling,
             applying: 0,
@@ -287,7 +289,10 @@ impl Shard {
             Some(next) if !broken(Mutation::JoinOnBudget) => session.mode = Mode::Listing(next),
             _ => session.stage = Stage::Received,
         }
-        self.take_batch(turn, id, batch.objects, Some(range));
+        // Where clocks are equal and data differ, some clock claims more than its data show: then "I hold
+        // nothing of it" is no proof that a key was deleted, and must not delete it here (PROTOCOL R20).
+        let listed = (session.need == Need::Dots).then_some(range);
+        self.take_batch(turn, id, batch.objects, listed);
     }
 
     /// Applies the objects of a batch, and whatever a listing says by not naming it.
