@@ -30,7 +30,7 @@ replay seed:
 
 # Break one rule at a time; every break must be noticed
 mutants:
-    cargo run --release -p chaos -- mutants
+    cargo run --release -p chaos --no-default-features --features mutants --target-dir target/mutants -- mutants
 
 # Faults on real processes
 live scenario duration="60s" seed="1":
