@@ -387,21 +387,4 @@ mod tests {
         assert_eq!(open(disk.clone(), options(8)).err(), Some(refused));
         assert!(disk.open(&marker_name()).is_err());
     }
-
-    /// Run by hand: `cargo test --release --no-default-features --lib -- --ignored a_million`.
-    #[test]
-    #[ignore = "measures"]
-    fn a_million_records_are_recovered() {
-        let disk = Arc::new(MemoryDisk::default());
-        let options = OpenOptions { segment_bytes: DEFAULT_SEGMENT_BYTES, ..options(7) };
-        let mut store = open(disk.clone(), options).unwrap();
-        for batch in 0..1000u64 {
-            let counters = batch * 1000 + 1..=batch * 1000 + 1000;
-            let batch: Vec<Record> = counters.map(|counter| put(&format!("key {counter}"), counter, counter)).collect();
-            store.log.append(&batch).unwrap();
-        }
-        store.log.close().unwrap();
-        let store = open(disk, options).unwrap();
-        assert_eq!(store.recovered.tables[&PartitionId(0)].index.len(), 1_000_000);
-    }
 }
