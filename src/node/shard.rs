@@ -223,10 +223,16 @@ impl Shard {
         let before = std::mem::replace(&mut self.view, view);
         let nodes: BTreeSet<NodeId> = before.peers.keys().chain(self.view.peers.keys()).copied().collect();
         for node in nodes {
-            match (before.is_up(node), self.view.is_up(node)) {
-                (true, false) => self.peer_down(turn, node),
-                (false, true) => self.hints.retry(node),
-                _ => {}
+            let (was, is) = (before.epoch_of(node), self.view.epoch_of(node));
+            if was == is {
+                continue;
+            }
+            // A process that was replaced between two looks has taken its open requests with it.
+            if was.is_some() {
+                self.peer_down(turn, node);
+            }
+            if is.is_some() {
+                self.hints.retry(node);
             }
         }
         self.timers.set(turn.now.time, Timer::Hints);

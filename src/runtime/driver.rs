@@ -7,7 +7,7 @@ use super::membership::Members;
 use super::metrics::Metrics;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
-use crate::base::{NodeId, Now, Time, WallTime};
+use crate::base::{Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
 use crate::replication::Outcome;
 use crate::store::Reader;
@@ -39,10 +39,6 @@ pub(super) struct Driver {
     pub(super) received: mpsc::Receiver<Received>,
     pub(super) flushed: mpsc::UnboundedReceiver<Flushed>,
     pub(super) members: watch::Receiver<Arc<Members>>,
-    /// Peers that have let this node in, with the epoch of their process.
-    pub(super) links: watch::Receiver<BTreeMap<NodeId, u64>>,
-    /// The links of the last view.
-    pub(super) linked: BTreeMap<NodeId, u64>,
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
@@ -89,7 +85,6 @@ impl Driver {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
-                Ok(()) = self.links.changed() => self.take_members(&mut inputs),
                 _ = status_due.tick() => self.publish_status(),
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
@@ -144,8 +139,6 @@ impl Driver {
         inputs.push(Input::Command { request: self.next_request, command });
     }
 
-    /// A peer is up if membership says so and a connection to it stands: what is sent to one that is
-    /// only believed alive is lost, and with it a request that cannot be sent twice.
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
         let members = self.members.borrow_and_update().clone();
         // Only for members that changed: telling a peer's address also ends the wait before its next dial.
@@ -153,18 +146,7 @@ impl Driver {
         for (node, member) in members.members.iter().filter(|(node, member)| before.get(node) != Some(member)) {
             self.transport.set_address(*node, member.identity.peer_address.clone());
         }
-        let links = self.links.borrow_and_update().clone();
-        let mut peers = members.peer_states();
-        peers.retain(|node, _| links.contains_key(node));
-        // A process that was replaced between two looks has taken its open requests with it.
-        let replaced = |node: &NodeId| self.linked.get(node).is_some_and(|before| links.get(node) != Some(before));
-        let mut between = peers.clone();
-        between.retain(|node, _| !replaced(node));
-        if between.len() < peers.len() {
-            inputs.push(Input::View(Arc::new(View { peers: between, ..(*self.view).clone() })));
-        }
-        self.linked = links;
-        self.view = Arc::new(View { peers, ..(*self.view).clone() });
+        self.view = Arc::clone(&members.view);
         self.status_source.members = members;
         inputs.push(Input::View(Arc::clone(&self.view)));
     }

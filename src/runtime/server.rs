@@ -18,8 +18,9 @@ use super::transport::{Transport, TransportConfig};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
-use crate::node::{Node, NodeOptions, View};
+use crate::node::{Control, Node, NodeOptions, View};
 use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Recovered};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -66,13 +67,14 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
     let (leave, leaving) = watch::channel(false);
-    let (members_sender, members) = watch::channel(Arc::new(Members::default()));
-    let thread = start_membership(&settings, &identity, me, &tls, members_sender, leaving)?;
+    let view =
+        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
+    let (members_sender, members) = watch::channel(Arc::new(Members::none(Arc::clone(&view))));
+    let seat = Seat { members: members_sender, links: transport.connected(), stop: leaving };
+    let thread = start_membership(&settings, &identity, &view, me, &tls, seat)?;
     let membership = MembershipThread { leave, thread };
 
     let metrics = Arc::new(Metrics::new());
-    let view =
-        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
     let source = StatusSource::new(&view, &settings.node.name);
     let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -86,7 +88,6 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         seed: rand::random(),
         timings: settings.repair.timings(),
     };
-    let links = transport.connected();
     let driver = Driver {
         node: Node::new(options, Arc::clone(&view), recovered),
         started: Instant::now(),
@@ -98,8 +99,6 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         received,
         flushed,
         members,
-        links,
-        linked: Default::default(),
         view,
         status: status_sender,
         status_source: source,
@@ -256,13 +255,20 @@ fn own_identity(
     })
 }
 
+/// The membership thread's ends of its channels.
+struct Seat {
+    members: watch::Sender<Arc<Members>>,
+    links: watch::Receiver<BTreeMap<NodeId, u64>>,
+    stop: watch::Receiver<bool>,
+}
+
 fn start_membership(
     settings: &Settings,
     identity: &NodeIdentity,
+    view: &View,
     me: Identity,
     tls: &TlsFiles,
-    members: watch::Sender<Arc<Members>>,
-    stop: watch::Receiver<bool>,
+    seat: Seat,
 ) -> Result<std::thread::JoinHandle<()>, ServeError> {
     let Some(address) = settings.membership_address() else {
         return Err(ServeError::Refused("membership.address: the peer port has no port above it".into()));
@@ -285,7 +291,9 @@ fn start_membership(
         DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1)
     };
     let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
-    let task = MembershipTask { detector, endpoint, wall_clock: system_wall_clock, members, stop };
+    let control = Control::new(view.me, Arc::clone(&view.layout), detector);
+    let Seat { members, links, stop } = seat;
+    let task = MembershipTask { control, endpoint, wall_clock: system_wall_clock, links, members, stop, lost: None };
     std::thread::Builder::new()
         .name("membership".into())
         .spawn(move || runtime.block_on(task.run()))

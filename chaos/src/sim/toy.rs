@@ -106,7 +106,8 @@ impl Machine for ToyMachine {
             pending: BTreeMap::new(),
             jobs: BTreeMap::new(),
             appends: BTreeMap::new(),
-            next: 1,
+            // Unique across processes: late answers to an earlier one's requests are on their way.
+            next: boot.epoch >> 16,
             push_at: if self.flaw == Flaw::NeverPushes { Time::NEVER } else { Time(0) },
             flaw: self.flaw,
         };

@@ -4,6 +4,7 @@
 //! tells them to.
 
 mod appends;
+mod control;
 mod exchange;
 mod forwards;
 mod hints;

@@ -154,7 +154,7 @@ impl Scene {
     }
 
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {
-        let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up };
+        let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up { epoch: 0 } };
         let peers = self.layout.nodes.iter().map(|node| node.id).filter(|id| *id != me);
         Arc::new(View { me, layout: Arc::clone(&self.layout), peers: peers.map(|id| (id, state(&id))).collect() })
     }
