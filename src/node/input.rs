@@ -3,7 +3,7 @@
 use crate::base::NodeId;
 use crate::replication::{Command, Message};
 use crate::ring::Layout;
-use crate::store::{Place, Record, Sequence};
+use crate::store::{Moved, Place, Record, Sequence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub enum Input {
         /// How it ended.
         answer: StoreAnswer,
     },
+    /// Compaction has copied these records. When this returns, nothing in memory names their old places any
+    /// more; reads that were under way may still fail there, and are made again.
+    Relocated(Vec<Moved>),
     /// The routing snapshot has changed.
     View(Arc<View>),
     /// The deadline the node named has come.

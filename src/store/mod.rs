@@ -30,7 +30,7 @@ pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSegment, Inspection, inspect};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
-pub use place::{Place, Sequence};
+pub use place::{Holder, Moved, Place, Sequence};
 pub use reader::{ReadError, Reader};
 pub use record::{Body, HintBody, Record};
 pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};

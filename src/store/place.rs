@@ -1,5 +1,7 @@
-//! Where a record lies, and its rank among all records of the store.
+//! Where a record lies, its rank among all records of the store, and that it has moved.
 
+use crate::base::Key;
+use crate::ring::PartitionId;
 use serde::{Deserialize, Serialize};
 
 /// A record's place in the log. Changes when compaction moves the record; the sequence does not.
@@ -17,3 +19,25 @@ pub struct Place {
 /// for ever; at recovery the highest per key wins (PROTOCOL R12). Also names a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Sequence(pub u64);
+
+/// Whose record one is: what the memory keeps its place under.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A key's slot.
+    Key(Key),
+    /// An open hint, by the sequence of its record.
+    Hint(Sequence),
+}
+
+/// Compaction has copied a record: whoever still has the old place takes the new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Whose record it is.
+    pub holder: Holder,
+    /// Where it was.
+    pub from: Place,
+    /// Where it is, with the same contents and sequence.
+    pub to: Place,
+}

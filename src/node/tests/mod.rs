@@ -11,5 +11,6 @@ mod hints;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod reads;
+mod relocation;
 mod scene;
 mod writes;
