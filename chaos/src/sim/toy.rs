@@ -142,6 +142,7 @@ impl Process for Toy {
                 effects.push(Effect::Resume { shard });
             }
             Input::View(view) => self.view = view,
+            Input::Relocated(_) => {}
             Input::Store { .. } | Input::Tick => {}
         }
         self.expire(now.time, effects);
