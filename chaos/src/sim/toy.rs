@@ -424,7 +424,7 @@ impl Toy {
                 _ if is_read => Outcome::Failed(Failure::ReadTimeout { required, answers: acks }),
                 Stage::Gather => Outcome::Failed(Failure::TooFewReplicas { required, reachable: acks }),
                 _ if self.flaw == Flaw::TimeoutAsNotWritten => Outcome::Failed(Failure::NotReady),
-                _ => Outcome::Failed(Failure::OutcomeUnknown { required, acks }),
+                _ => Outcome::Failed(Failure::OutcomeUnknown { required, acks, coordinator: None }),
             };
             if self.flaw == Flaw::NeverAnswers && !is_read {
                 self.jobs.remove(&number);
