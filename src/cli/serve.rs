@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// Every setting of the file is also a flag, --section-key, and a variable, DUNLIN_SECTION_KEY; a flag wins over a
 /// variable, that over the file. Exit status: 0 asked to end, 2 wrong call or settings, 10 the store could not make a
-/// write durable, 1 any other failure.
+/// write durable, 11 another process has the node's identity, 1 any other failure.
 #[derive(clap::Args)]
 pub(super) struct Serve {
     /// The configuration file; `dunlin cluster init` makes one for each node

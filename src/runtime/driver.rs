@@ -58,6 +58,8 @@ pub(super) enum Ended {
     Cleanly,
     /// The store can no longer be trusted.
     Poisoned(String),
+    /// Another process has this node's identity.
+    IdentityTaken(String),
     /// Something else that the process cannot go on without.
     Failed(String),
 }
@@ -94,7 +96,7 @@ impl Driver {
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
             if let Some(why) = self.status_source.members.lost.clone() {
-                return Ended::Failed(why);
+                return Ended::IdentityTaken(why);
             }
             if let Err(why) = self.take_waiting(&mut inputs) {
                 return Ended::Poisoned(why);

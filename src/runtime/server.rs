@@ -36,6 +36,9 @@ pub enum ServeError {
     /// A failed fsync: nothing is known about un-synced writes (PROTOCOL R17).
     #[error("the store is poisoned: {0}")]
     StorePoisoned(String),
+    /// Another process has this node's identity: the two must not go on side by side.
+    #[error("the node's identity is taken: {0}")]
+    IdentityTaken(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -168,6 +171,7 @@ async fn serve_until(
         (Ended::Cleanly, Asked::Yes) => goodbye,
         (Ended::Cleanly, Asked::No) => Err(ServeError::Failed("the HTTP task ended".into())),
         (Ended::Poisoned(why), _) => Err(ServeError::StorePoisoned(why)),
+        (Ended::IdentityTaken(why), _) => Err(ServeError::IdentityTaken(why)),
         (Ended::Failed(why), _) => Err(ServeError::Failed(why)),
     }
 }
