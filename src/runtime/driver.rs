@@ -9,7 +9,7 @@ use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
 use crate::base::{NodeId, Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
-use crate::replication::Outcome;
+use crate::replication::{Failure, Outcome};
 use crate::store::Reader;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -65,8 +65,27 @@ pub(super) enum Ended {
 }
 
 impl Driver {
-    /// Runs until `shutdown`, or until the store is poisoned.
+    /// Runs until `shutdown`, or until the node cannot go on. However it ends, whoever waits is answered, and
+    /// the peers hear at once that nothing more comes from here.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
+        let ended = self.drive(shutdown).await;
+        self.commands.close();
+        while let Ok((_, answer)) = self.commands.try_recv() {
+            // A client that has gone away is no failure.
+            let _ = answer.send(Outcome::Failed(Failure::NotReady));
+        }
+        // Whoever still waits is told what a lost command means for its kind of request.
+        self.waiting.clear();
+        let ended = match ended {
+            Ended::Cleanly => self.close_log().await,
+            ended => ended,
+        };
+        self.transport.close().await;
+        ended
+    }
+
+    /// Until `shutdown` (`Cleanly`; the log is still open), or until the node cannot go on.
+    async fn drive(&mut self, shutdown: impl Future<Output = ()>) -> Ended {
         tokio::pin!(shutdown);
         let mut status_due = tokio::time::interval(STATUS_INTERVAL);
         status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -77,7 +96,7 @@ impl Driver {
             let deadline = self.deadline();
             let mut inputs = Vec::new();
             tokio::select! {
-                () = &mut shutdown => return self.close().await,
+                () = &mut shutdown => return Ended::Cleanly,
                 Some(request) = self.commands.recv() => {
                     self.take_command(request, &mut inputs);
                 }
@@ -222,10 +241,7 @@ impl Driver {
         self.status.send_replace(Arc::new(status));
     }
 
-    /// Answers what is open, closes the log.
-    async fn close(mut self) -> Ended {
-        // Whoever still waits is told what a lost command means for its kind of request.
-        self.waiting.clear();
+    async fn close_log(&mut self) -> Ended {
         if self.flusher.send(FlushRequest::Close).is_err() {
             return Ended::Failed("the storage thread ended".into());
         }
@@ -239,12 +255,10 @@ impl Driver {
             }
             Ended::Failed("the storage thread ended".into())
         };
-        let ended = match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
+        match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
             Ok(ended) => ended,
             Err(_) => Ended::Failed("the log could not be closed in time".into()),
-        };
-        self.transport.close().await;
-        ended
+        }
     }
 }
 

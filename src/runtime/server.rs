@@ -23,9 +23,13 @@ use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Recover
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+
+/// How long threads that wait for the system may hold a process at its end: a name server that does not
+/// answer may take half a minute, and nobody wants to know any more.
+pub const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a node ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +41,7 @@ pub enum ServeError {
     #[error("the store is poisoned: {0}")]
     StorePoisoned(String),
     /// Another process has this node's identity: the two must not go on side by side.
-    #[error("the node's identity is taken: {0}")]
+    #[error("{0}")]
     IdentityTaken(String),
     /// Anything else.
     #[error("{0}")]
@@ -288,11 +292,21 @@ fn start_membership(
         let _entered = runtime.enter();
         DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1)
     };
-    let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
+    let endpoint = match bound {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // Dropped here, within the node's own runtime, it would panic.
+            runtime.shutdown_background();
+            return Err(cannot_listen("membership address", address, &error));
+        }
+    };
     let task = MembershipTask { detector, endpoint, wall_clock: system_wall_clock, members, stop };
     std::thread::Builder::new()
         .name("membership".into())
-        .spawn(move || runtime.block_on(task.run()))
+        .spawn(move || {
+            runtime.block_on(task.run());
+            runtime.shutdown_timeout(EXIT_PATIENCE);
+        })
         .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
 }
 
