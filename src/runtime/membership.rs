@@ -54,8 +54,7 @@ impl MembershipTask {
             let input = tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 heard = self.endpoint.heard() => match heard {
-                    Some(Heard::Datagram { from, bytes }) => DetectorInput::Datagram { from, bytes },
-                    Some(Heard::FullSync { from, bytes }) => DetectorInput::FullSync { from, bytes },
+                    Some(heard) => input(heard),
                     None => break,
                 },
                 () = tokio::time::sleep_until((started + due).into()) => DetectorInput::Tick,
@@ -69,12 +68,8 @@ impl MembershipTask {
     async fn say_goodbye(&mut self, started: Instant, effects: &mut Vec<DetectorEffect>) {
         let farewell = async {
             while let Some(heard) = self.endpoint.heard().await {
-                let input = match heard {
-                    Heard::Datagram { from, bytes } => DetectorInput::Datagram { from, bytes },
-                    Heard::FullSync { from, bytes } => DetectorInput::FullSync { from, bytes },
-                };
                 let now = now(started, self.wall_clock);
-                self.detector.handle(now, input, effects);
+                self.detector.handle(now, input(heard), effects);
                 for effect in effects.drain(..) {
                     send(&self.endpoint, effect);
                 }
@@ -102,6 +97,13 @@ impl MembershipTask {
 
 fn now(started: Instant, wall_clock: fn() -> WallTime) -> Now {
     Now { time: Time(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)), wall: wall_clock() }
+}
+
+fn input(heard: Heard) -> DetectorInput {
+    match heard {
+        Heard::Datagram { sender, from, bytes } => DetectorInput::Datagram { sender, from, bytes },
+        Heard::FullSync { sender, from, bytes } => DetectorInput::FullSync { sender, from, bytes },
+    }
 }
 
 fn send(endpoint: &DetectorEndpoint, effect: DetectorEffect) {
