@@ -179,7 +179,9 @@ fn write_zeros(file: &File, length: u64) -> io::Result<()> {
 }
 
 fn failure(operation: &'static str, file: &str, error: &io::Error) -> DiskError {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
     let kind = match error.kind() {
+        _ if matches!(number, Some(Errno::MFILE | Errno::NFILE)) => DiskErrorKind::TooManyOpenFiles,
         ErrorKind::NotFound => DiskErrorKind::NotFound,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskErrorKind::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => DiskErrorKind::Refused,

@@ -19,6 +19,7 @@ pub mod http;
 mod identity;
 mod membership;
 pub mod metrics;
+pub mod open_files;
 pub mod server;
 pub mod settings;
 pub mod status;

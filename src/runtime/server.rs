@@ -11,6 +11,7 @@ use super::http::{
 use super::identity::NodeIdentity;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
+use super::open_files::OpenFiles;
 use super::settings::Settings;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
@@ -50,6 +51,7 @@ pub enum ServeError {
 
 /// Runs a node until `shutdown`.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    OpenFiles::raise().report(settings.limits.http().max_connections);
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;

@@ -13,6 +13,8 @@ pub enum DiskErrorKind {
     NotFound,
     /// No space left: nothing of the call is on disk.
     Full,
+    /// No file can be opened: the process or the machine has too many open. Nothing of the call is on disk.
+    TooManyOpenFiles,
     /// Another process holds the directory.
     Locked,
     /// Permissions or a read-only file system.
