@@ -1,6 +1,7 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
 use super::certificates::TlsFiles;
+use super::cold_reads::ColdReads;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
@@ -88,6 +89,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender)
         .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
+    let reads = ColdReads::start(reader)
+        .map_err(|error| ServeError::Failed(format!("cannot start the reading threads: {error}")))?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -101,7 +104,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         started: Instant::now(),
         wall_clock: system_wall_clock,
         transport,
-        reader,
+        reads,
         flusher,
         commands,
         received,
