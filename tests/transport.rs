@@ -500,12 +500,15 @@ async fn detectors_exchange_datagrams_of_1100_bytes_and_full_syncs() {
     let (at_a, at_b) = (a.local_address().unwrap().to_string(), b.local_address().unwrap().to_string());
     let datagram = Bytes::from(vec![3; 1100]);
     a.send(at_b.clone(), datagram.clone());
-    assert_eq!(within(b.heard()).await, Some(Heard::Datagram { from: at_a.clone(), bytes: datagram.clone() }));
+    assert_eq!(
+        within(b.heard()).await,
+        Some(Heard::Datagram { sender: A, from: at_a.clone(), bytes: datagram.clone() })
+    );
     b.send(at_a.clone(), datagram.clone());
-    assert_eq!(within(a.heard()).await, Some(Heard::Datagram { from: at_b.clone(), bytes: datagram }));
+    assert_eq!(within(a.heard()).await, Some(Heard::Datagram { sender: B, from: at_b.clone(), bytes: datagram }));
     let whole = Bytes::from(vec![4; 500_000]);
     a.send_full(at_b, whole.clone());
-    assert_eq!(within(b.heard()).await, Some(Heard::FullSync { from: at_a, bytes: whole }));
+    assert_eq!(within(b.heard()).await, Some(Heard::FullSync { sender: A, from: at_a, bytes: whole }));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `dunlin serve`: one node.
 
-use super::block_on::block_on;
+use super::block_on::{block_on, cannot_start};
 use super::exit::Failure;
 use super::logging;
 use super::overrides::Overrides;
@@ -54,5 +54,6 @@ fn serve(settings: Settings, parent: Parent) -> Result<(), Failure> {
     block_on(async {
         let signals = Signals::new().map_err(|error| Failure::new(format!("cannot take signals: {error}")))?;
         Ok(server::run(settings, requested(signals, parent)).await?)
-    })?
+    })
+    .map_err(|error| cannot_start(&error))?
 }

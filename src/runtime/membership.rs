@@ -109,8 +109,8 @@ impl MembershipTask {
 impl From<Heard> for ControlInput {
     fn from(heard: Heard) -> Self {
         ControlInput::Detector(match heard {
-            Heard::Datagram { from, bytes } => DetectorInput::Datagram { from, bytes },
-            Heard::FullSync { from, bytes } => DetectorInput::FullSync { from, bytes },
+            Heard::Datagram { sender, from, bytes } => DetectorInput::Datagram { sender, from, bytes },
+            Heard::FullSync { sender, from, bytes } => DetectorInput::FullSync { sender, from, bytes },
         })
     }
 }

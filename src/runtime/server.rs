@@ -1,6 +1,7 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
 use super::certificates::TlsFiles;
+use super::cold_reads::ColdReads;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
@@ -11,6 +12,7 @@ use super::http::{
 use super::identity::NodeIdentity;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
+use super::open_files::OpenFiles;
 use super::settings::Settings;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
@@ -24,9 +26,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+
+/// How long threads that wait for the system may hold a process at its end: a name server that does not
+/// answer may take half a minute, and nobody wants to know any more.
+pub const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a node ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,7 @@ pub enum ServeError {
 
 /// Runs a node until `shutdown`.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    OpenFiles::raise().report(settings.limits.http().max_connections);
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;
@@ -84,6 +91,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender)
         .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
+    let reads = ColdReads::start(reader)
+        .map_err(|error| ServeError::Failed(format!("cannot start the reading threads: {error}")))?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -96,7 +105,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         started: Instant::now(),
         wall_clock: system_wall_clock,
         transport,
-        reader,
+        reads,
         flusher,
         commands,
         received,
@@ -294,13 +303,23 @@ fn start_membership(
         let _entered = runtime.enter();
         DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1)
     };
-    let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
+    let endpoint = match bound {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // Dropped here, within the node's own runtime, it would panic.
+            runtime.shutdown_background();
+            return Err(cannot_listen("membership address", address, &error));
+        }
+    };
     let control = Control::new(view.me, Arc::clone(&view.layout), detector);
     let Seat { members, links, stop } = seat;
     let task = MembershipTask { control, endpoint, wall_clock: system_wall_clock, links, members, stop, lost: None };
     std::thread::Builder::new()
         .name("membership".into())
-        .spawn(move || runtime.block_on(task.run()))
+        .spawn(move || {
+            runtime.block_on(task.run());
+            runtime.shutdown_timeout(EXIT_PATIENCE);
+        })
         .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
 }
 

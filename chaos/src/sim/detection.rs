@@ -122,12 +122,12 @@ impl World {
 
     /// Gossip arrives.
     pub(super) fn hear(&mut self, to: usize, from: usize, gossip: Gossip) {
-        let from = self.layout.nodes[from].membership_address.clone();
+        let (sender, from) = (self.layout.nodes[from].id, self.layout.nodes[from].membership_address.clone());
         self.control(
             to,
             ControlInput::Detector(match gossip {
-                Gossip::Datagram(bytes) => DetectorInput::Datagram { from, bytes },
-                Gossip::FullSync(bytes) => DetectorInput::FullSync { from, bytes },
+                Gossip::Datagram(bytes) => DetectorInput::Datagram { sender, from, bytes },
+                Gossip::FullSync(bytes) => DetectorInput::FullSync { sender, from, bytes },
             }),
         );
     }

@@ -69,10 +69,10 @@ impl Pair {
             let Some(control) = self.controls.get_mut(&to) else { continue };
             control.handle(now, input, &mut effects);
             for effect in effects {
-                let from = to.clone();
+                let (sender, from) = (control.view().me, to.clone());
                 let (to, input) = match effect {
-                    ControlEffect::SendDatagram { to, bytes } => (to, DetectorInput::Datagram { from, bytes }),
-                    ControlEffect::SendFullSync { to, bytes } => (to, DetectorInput::FullSync { from, bytes }),
+                    ControlEffect::SendDatagram { to, bytes } => (to, DetectorInput::Datagram { sender, from, bytes }),
+                    ControlEffect::SendFullSync { to, bytes } => (to, DetectorInput::FullSync { sender, from, bytes }),
                     ControlEffect::View(_) if from == address(1) => {
                         self.views += 1;
                         continue;
