@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Place {
     /// Number of the segment file.
     pub segment: u32,
-    /// First byte of the record's frame in the segment.
+    /// First byte of the record's frame in the segment: a multiple of 8.
     pub offset: u32,
-    /// Bytes of the whole frame.
+    /// Bytes of the whole frame. A place from the index is rounded up: at most a quarter more.
     pub length: u32,
 }
 

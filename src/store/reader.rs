@@ -1,8 +1,8 @@
 //! Reading one record by its place, from any thread.
 
-use super::frame::{self, FrameError, MAX_FRAME_BYTES, Seat};
+use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
 use super::segment::segment_name;
-use super::{Disk, DiskError, Place, Record};
+use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,14 +70,30 @@ impl<D: Disk> Reader<D> {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes =
-            self.disk.read_at(&file, u64::from(place.offset), place.length as usize).map_err(ReadError::Disk)?;
+        let bytes = self.read_frame(&file, place).map_err(ReadError::Disk)?;
         let seat = Seat { segment: place.segment, generation, offset: place.offset };
         match frame::verify(seat, &bytes) {
             Ok((_, payload)) => Ok(payload.to_vec()),
             Err(FrameError::Damaged) => Err(damaged("the checksum does not fit")),
             Err(FrameError::UnknownFormat(_)) => Err(damaged("unknown record format")),
         }
+    }
+
+    /// The bytes of the frame at `place`, unverified. Its length may be rounded up, and what lies behind
+    /// the frame may be unreadable: then exactly the frame is read.
+    fn read_frame(&self, file: &D::File, place: Place) -> Result<Vec<u8>, DiskError> {
+        let read = |length: usize| self.disk.read_at(file, u64::from(place.offset), length);
+        let mut bytes = match read(place.length as usize) {
+            Err(error) if error.kind == DiskErrorKind::Failed => read(FRAME_HEADER_BYTES)?,
+            other => other?,
+        };
+        let Some(header) = FrameHeader::parse(&bytes) else { return Ok(bytes) };
+        let length = header.frame_bytes().min(place.length as usize);
+        if bytes.len() < length && bytes.len() == FRAME_HEADER_BYTES {
+            return read(length);
+        }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Makes a segment readable.

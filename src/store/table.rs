@@ -197,7 +197,7 @@ mod tests {
     /// Plays records at places of their own, without slots held before.
     fn play(table: &mut PartitionTable, bodies: Vec<Body>) {
         for (body, offset) in bodies.into_iter().zip(1..) {
-            let place = Place { segment: 1, offset, length: 8 };
+            let place = Place { segment: 1, offset: offset * 8, length: 8 };
             table.publish(&Record { partition: PartitionId(0), body }, place, &Published::default());
         }
     }

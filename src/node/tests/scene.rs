@@ -282,7 +282,7 @@ impl Scene {
     /// The disk answers every read the node has asked for.
     pub(super) fn read(&mut self, at: NodeId) {
         while let Some((shard, id, place)) = self.station(at).reads.pop_front() {
-            let record = self.station(at).log[place.offset as usize - 1].clone();
+            let record = self.station(at).log[place.offset as usize / 8 - 1].clone();
             self.feed(at, Input::Store { shard, id, answer: StoreAnswer::Read(Box::new(record)) });
         }
     }
@@ -451,7 +451,7 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
 }
 
 fn place(number: u32) -> Place {
-    Place { segment: 1, offset: number, length: 100 }
+    Place { segment: 1, offset: number * 8, length: 104 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {
