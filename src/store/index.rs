@@ -411,7 +411,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_index_answers_as_a_set_of_whole_hashes_would(steps in steps(), probes in proptest::collection::vec(hash(), 4)) {
+        fn an_index_answers_as_a_set_of_whole_hashes_would(
+            steps in steps(),
+            probes in proptest::collection::vec(hash(), 4),
+        ) {
             let (mut index, mut model) = (Index::default(), BTreeSet::new());
             for (step, number) in steps.into_iter().zip(1..) {
                 let (count, skipped) = match step {
