@@ -113,7 +113,7 @@ impl Hints {
 
     /// Compaction has copied a hint's record.
     pub(super) fn relocate(&mut self, sequence: Sequence, from: Place, to: Place) {
-        if let Some(hint) = self.hints.get_mut(&sequence).filter(|hint| hint.place == from) {
+        if let Some(hint) = self.hints.get_mut(&sequence).filter(|hint| hint.place.is(&from)) {
             hint.place = to;
         }
     }

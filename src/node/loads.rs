@@ -31,7 +31,7 @@ pub(super) struct Load {
 enum Purpose {
     Update(Key),
     Look(Key, Look),
-    /// A listing's slot: its key is not known before it is read.
+    /// A listing's slot: its key is not known before it is read, and the hash is cut.
     Slot {
         hash: u64,
         look: Look,
@@ -106,6 +106,7 @@ impl Shard {
             UpdateStep::Coordinate { write } => self.mint(turn, write, object, slot),
             UpdateStep::Apply(apply) => self.apply(turn, partition, apply, object, slot),
             UpdateStep::Pulled { session, apply } => {
+                self.object_found(session, slot.place);
                 self.apply(turn, partition, apply, object, slot);
                 self.session_applied(turn, session);
             }
@@ -263,7 +264,7 @@ impl Shard {
             }
             Purpose::Hint { sequence, use_ } => {
                 let place = self.hints.place_of(*sequence);
-                if let Some(place) = place.filter(|place| candidates.get(tried) != Some(place)) {
+                if let Some(place) = place.filter(|place| candidates.get(tried).is_none_or(|read| !read.is(place))) {
                     return self.load_hint(turn, partition, (*sequence, place), *use_);
                 }
             }

@@ -159,7 +159,7 @@ impl Replica {
     pub(super) fn relocate(&mut self, key: &Key, from: Place, to: Place) {
         self.table.relocate(key, from, to);
         let slot = self.keys.get_mut(key).map(|pending| &mut pending.slot);
-        if let Some(place) = slot.and_then(|slot| slot.place.as_mut()).filter(|place| **place == from) {
+        if let Some(place) = slot.and_then(|slot| slot.place.as_mut()).filter(|place| place.is(&from)) {
             *place = to;
         }
     }

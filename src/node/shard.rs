@@ -265,7 +265,7 @@ impl Shard {
             Holder::Key(key) => {
                 self.replicas.get(&partition).is_some_and(|replica| replica.table.index.holds(key.hash64(), place))
             }
-            Holder::Hint(sequence) => self.hints.place_of(*sequence) == Some(place),
+            Holder::Hint(sequence) => self.hints.place_of(*sequence).is_some_and(|held| held.is(&place)),
         }
     }
 

@@ -20,6 +20,7 @@ mod recovered;
 mod replay;
 mod scan;
 mod segment;
+mod slot;
 mod survey;
 mod table;
 mod verdict;

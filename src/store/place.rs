@@ -9,10 +9,17 @@ use serde::{Deserialize, Serialize};
 pub struct Place {
     /// Number of the segment file.
     pub segment: u32,
-    /// First byte of the record's frame in the segment.
+    /// First byte of the record's frame in the segment: a multiple of 8.
     pub offset: u32,
-    /// Bytes of the whole frame.
+    /// Bytes of the whole frame. A place from the index is rounded up: at most a quarter more.
     pub length: u32,
+}
+
+impl Place {
+    /// Is it the same record's? Lengths may differ: the index rounds them up.
+    pub fn is(&self, other: &Place) -> bool {
+        (self.segment, self.offset) == (other.segment, other.offset)
+    }
 }
 
 /// Store-wide number of a record, given when it is first appended, contiguous from 1 per store and kept

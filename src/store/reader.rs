@@ -1,8 +1,8 @@
 //! Reading one record by its place, from any thread.
 
-use super::frame::{self, FrameError, MAX_FRAME_BYTES, Seat};
+use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
 use super::segment::segment_name;
-use super::{Disk, DiskError, Place, Record};
+use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -68,7 +68,9 @@ impl<D: Disk> Reader<D> {
         let Some(OpenSegment { file, generation }) = self.opened(place.segment) else { return Ok(None) };
         let length = (place.length as usize).min(MAX_FRAME_BYTES);
         let bytes = self.disk.read_cached(&file, u64::from(place.offset), length).map_err(ReadError::Disk)?;
-        bytes.map(|bytes| record_in(place, generation, &bytes)).transpose()
+        let frame =
+            |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
+        bytes.map(|bytes| frame(&bytes)).transpose()
     }
 
     /// The verified payload of the frame at `place`.
@@ -84,8 +86,24 @@ impl<D: Disk> Reader<D> {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes = self.disk.read_at(&file, u64::from(place.offset), place.length as usize);
-        Ok((generation, bytes.map_err(ReadError::Disk)?))
+        let bytes = self.frame_bytes(&file, place).map_err(ReadError::Disk)?;
+        Ok((generation, bytes))
+    }
+
+    /// The bytes of the frame at `place`, unverified. Its length may be rounded up, and what lies behind
+    /// the frame may be unreadable: then exactly the frame is read.
+    fn frame_bytes(&self, file: &D::File, place: Place) -> Result<Vec<u8>, DiskError> {
+        let read = |length: usize| self.disk.read_at(file, u64::from(place.offset), length);
+        let mut bytes = match read(place.length as usize) {
+            Err(error) if error.kind == DiskErrorKind::Failed => read(FRAME_HEADER_BYTES)?,
+            other => other?,
+        };
+        let length = frame_length(&bytes, place);
+        if bytes.len() < length && bytes.len() == FRAME_HEADER_BYTES {
+            return read(length);
+        }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Makes a segment readable.
@@ -118,6 +136,11 @@ impl<D: Disk> Reader<D> {
     fn lock(&self) -> MutexGuard<'_, Segments<D::File>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long the frame that begins with these bytes is, by its own header; never longer than its place.
+fn frame_length(bytes: &[u8], place: Place) -> usize {
+    FrameHeader::parse(bytes).map_or(place.length as usize, |header| header.frame_bytes().min(place.length as usize))
 }
 
 /// The record in the bytes of the frame at `place`, verified.

@@ -286,7 +286,7 @@ impl Scene {
     pub(super) fn read(&mut self, at: NodeId) {
         while let Some((shard, id, place)) = self.station(at).reads.pop_front() {
             let station = self.station(at);
-            let number = place.offset as usize - 1;
+            let number = place.offset as usize / 8 - 1;
             let answer = match station.log.get(number).filter(|_| number >= station.gone) {
                 Some(record) => StoreAnswer::Read(Box::new(record.clone())),
                 None => StoreAnswer::ReadFailed,
@@ -480,7 +480,7 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
 }
 
 fn place(number: u32) -> Place {
-    Place { segment: 1, offset: number, length: 100 }
+    Place { segment: 1, offset: number * 8, length: 104 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {
