@@ -1,6 +1,6 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
-use super::disk::RealDisk;
+use super::cold_reads::{ColdReads, ReadAnswer};
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
 use super::membership::Members;
@@ -10,7 +10,6 @@ use super::transport::{Received, Transport};
 use crate::base::{NodeId, Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
 use crate::replication::{Failure, Outcome};
-use crate::store::Reader;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -33,7 +32,7 @@ pub(super) struct Driver {
     pub(super) started: Instant,
     pub(super) wall_clock: fn() -> WallTime,
     pub(super) transport: Transport,
-    pub(super) reader: Reader<RealDisk>,
+    pub(super) reads: ColdReads,
     pub(super) flusher: Sender<FlushRequest>,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
@@ -106,6 +105,7 @@ impl Driver {
                     Some(Flushed::Poisoned(why)) => return Ended::Poisoned(why),
                     Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
                 },
+                answer = self.reads.answered() => take_read(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
@@ -147,6 +147,10 @@ impl Driver {
                 Flushed::Poisoned(why) => return Err(why),
                 Flushed::Closed(_) => {}
             }
+        }
+        for _ in 0..MAX_TURN_INPUTS {
+            let Some(answer) = self.reads.answered_by_now() else { break };
+            take_read(answer, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(batch) = self.received.try_recv() else { break };
@@ -214,14 +218,9 @@ impl Driver {
                 let _ = self.flusher.send(FlushRequest::Resume { shard });
             }
             Effect::Read { shard, id, place } => {
-                let answer = match self.reader.read(place) {
-                    Ok(record) => StoreAnswer::Read(Box::new(record)),
-                    Err(error) => {
-                        tracing::error!(%error, "a record could not be read");
-                        StoreAnswer::ReadFailed
-                    }
-                };
-                inputs.push_back(Input::Store { shard, id, answer });
+                // Without an answer now it comes later, like those of appends.
+                let answered = self.reads.begin(shard, id, place);
+                inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
             Effect::Answer { request, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&request) {
@@ -266,6 +265,10 @@ fn take_received(received: Received, inputs: &mut Vec<Input>) {
     // Its share of the budget for bytes received and not yet handled goes with the rest of it.
     let Received { from, messages, .. } = received;
     inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
+}
+
+fn take_read((shard, id, answer): ReadAnswer, inputs: &mut Vec<Input>) {
+    inputs.push(Input::Store { shard, id, answer });
 }
 
 fn take_answers(answers: Vec<(usize, u64, StoreAnswer)>, inputs: &mut Vec<Input>) {

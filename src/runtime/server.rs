@@ -1,6 +1,7 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
 use super::certificates::TlsFiles;
+use super::cold_reads::ColdReads;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
@@ -86,8 +87,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
-    let flusher = flusher::start(log, flushed_sender)
-        .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
+    let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
+    let reads = ColdReads::start(reader).map_err(threads_refused)?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -101,7 +102,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         started: Instant::now(),
         wall_clock: system_wall_clock,
         transport,
-        reader,
+        reads,
         flusher,
         commands,
         received,
@@ -335,6 +336,11 @@ fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
         ServeError::Refused(format!("{path}: a secret has exactly 32 bytes, this file has {found}"))
     })?;
     Ok(TokenSecret::new(secret))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn threads_refused(error: std::io::Error) -> ServeError {
+    ServeError::Failed(format!("cannot start the storage threads: {error}"))
 }
 
 fn cannot_listen(
