@@ -111,6 +111,7 @@ impl Node {
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
                 }
             }
+            Input::Space(space) => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Space(space))),
             Input::Tick => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Tick)),
             Input::Message { from, message: Message::ClockQuery { session, clocks } } => {
                 // Shards of two nodes need not match: each answers for its own partitions.
@@ -198,7 +199,7 @@ impl Node {
                 Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => of_number(*session),
                 Message::ClockQuery { .. } => 0,
             },
-            Input::View(_) | Input::Relocated(_) | Input::Tick => 0,
+            Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => 0,
         }
     }
 }

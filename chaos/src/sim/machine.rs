@@ -7,7 +7,7 @@
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
 use dunlin::causal::DotSet;
-use dunlin::node::{Effect, Input, View};
+use dunlin::node::{Effect, Input, Space, View};
 use dunlin::ring::PartitionId;
 use dunlin::store::{Place, Record, Sequence};
 use std::sync::Arc;
@@ -99,6 +99,10 @@ pub trait Process {
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
     fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
         Vec::new()
+    }
+    /// What its disk has room for, as a driver would find it.
+    fn space(&self) -> Space {
+        Space::Plenty
     }
     /// Hints it holds.
     fn hints(&mut self) -> usize;

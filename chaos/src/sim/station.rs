@@ -2,7 +2,7 @@
 
 use super::machine::{Appending, Machine, Process};
 use dunlin::base::{NodeId, Now, Random, Time, WallTime};
-use dunlin::node::{Control, StoreAnswer};
+use dunlin::node::{Control, Space, StoreAnswer};
 use dunlin::store::Record;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -53,6 +53,8 @@ pub(super) struct Running {
     pub control: Option<Control>,
     /// The detector's tick that is due.
     pub control_at: Time,
+    /// What it was told last of its disk's room.
+    pub space: Space,
     /// The connections it was told of last.
     pub linked: Option<BTreeMap<NodeId, u64>>,
 }
@@ -110,6 +112,7 @@ impl Running {
             tick_at: Time::NEVER,
             control: None,
             control_at: Time::NEVER,
+            space: Space::Plenty,
             linked: None,
         }
     }
