@@ -78,7 +78,10 @@ impl Shard {
         }
         let Some(Append { id, record, after }) = self.appends.queue.pop_front() else { return };
         let partition = record.partition;
-        self.replica(partition).publish(&record, place);
+        let recent_dots = self.timings.recent_dots;
+        let replica = self.replica(partition);
+        replica.publish(&record, place);
+        replica.table.forget_recent(recent_dots);
         match &record.body {
             Body::Hint(hint) => {
                 self.hints.durable(id, sequence, partition, hint, place);

@@ -262,7 +262,7 @@ impl Shard {
         }
     }
 
-    /// Does anything in memory name this place? If not, its record may go with its segment.
+    /// Does a slot or an open hint name this place?
     pub(super) fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
         match holder {
             Holder::Key(key) => {

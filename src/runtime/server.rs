@@ -152,10 +152,11 @@ async fn serve_until(
     membership: MembershipThread,
 ) -> Result<(), ServeError> {
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let mut stop = Some(stop);
     let (drained_sender, drained) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(async move {
+    let mut served = tokio::spawn(async move {
         http::serve(http, state, async move {
-            // Both a signal and its sender's end mean the same.
+            // The sender's end is the signal.
             let _ = stopping.await;
         })
         .await;
@@ -169,12 +170,15 @@ async fn serve_until(
     let (ended, asked) = tokio::select! {
         ended = &mut driven => (ended, Asked::No),
         () = &mut shutdown => {
-            // The receiver is gone only if HTTP has ended by itself, which ends the driver too.
-            let _ = stop.send(());
+            drop(stop.take());
             (driven.await, Asked::Yes)
         }
     };
-    served.abort();
+    drop(stop);
+    // The answers just given are still to be written.
+    if tokio::time::timeout(EXIT_PATIENCE, &mut served).await.is_err() {
+        served.abort();
+    }
     let goodbye = membership.end().await;
     match (ended, asked) {
         (Ended::Cleanly, Asked::Yes) => goodbye,

@@ -5,7 +5,7 @@ use super::disk::SimDisk;
 use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Newborn, Process};
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
-use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space, Timings};
+use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
     AppendError, Birth, Depth, Disk, Durability, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect,
@@ -91,7 +91,7 @@ impl Machine for DunlinMachine {
             epoch: boot.epoch,
             shards: boot.shards,
             seed: boot.seed,
-            timings: Timings::default(),
+            timings: boot.timings,
         };
         let tables = opened.recovered.tables.iter().map(|(partition, table)| (*partition, table.clock.clone()));
         let hints = opened.recovered.hints.values().map(|hint| (hint.partition, hint.dots.clone()));

@@ -243,6 +243,7 @@ impl World {
             seed: self.random.u64(),
             view: self.first_view(node),
             newborn,
+            timings: self.swarm.timings(),
             segment_bytes: self.swarm.segment_bytes,
         }
     }
