@@ -9,6 +9,8 @@ mod frame;
 mod identity;
 mod index;
 mod inspect;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the engine that opens by key files comes next"))]
+mod key_file;
 mod log;
 #[cfg(test)]
 mod memory;
