@@ -1,0 +1,81 @@
+//! What the manifest says of segments that are not scanned any more.
+
+use super::Sequence;
+use crate::causal::Intervals;
+use serde::{Deserialize, Serialize};
+
+/// The part of the log that recovery takes from key files and the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct SealedLog {
+    /// Every record up to this sequence is in a sealed segment, or was lost or rightly dropped.
+    pub(super) through: Sequence,
+    /// The lowest segment number that may be tail.
+    pub(super) first_tail: u32,
+    /// Ascending by number.
+    pub(super) segments: Vec<SealedSegment>,
+    /// None until something is sealed.
+    pub(super) checkpoint: Option<CheckpointStamp>,
+}
+
+/// A segment that never changes again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SealedSegment {
+    pub(super) segment: u32,
+    pub(super) generation: u64,
+    /// Where the last record that counts ends.
+    pub(super) end: u32,
+    /// The lowest and the highest sequence of its records; none if no record counts.
+    pub(super) sequences: Option<(Sequence, Sequence)>,
+    /// How many records count.
+    pub(super) records: u64,
+    /// Bytes of their frames.
+    pub(super) bytes: u64,
+    pub(super) key_file: KeyFileStamp,
+}
+
+/// Tells a segment's key file from any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeyFileStamp {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    pub(super) checksum: u32,
+}
+
+/// Tells the checkpoint that counts from any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CheckpointStamp {
+    /// Part of its name: it is the state after this sequence.
+    pub(super) sequence: Sequence,
+    pub(super) checksum: u32,
+}
+
+impl SealedLog {
+    /// The entry of a segment.
+    pub(super) fn get(&self, segment: u32) -> Option<&SealedSegment> {
+        let at = self.segments.binary_search_by_key(&segment, |sealed| sealed.segment).ok()?;
+        self.segments.get(at)
+    }
+
+    /// Adds or replaces an entry.
+    pub(super) fn put(&mut self, sealed: SealedSegment) {
+        match self.segments.binary_search_by_key(&sealed.segment, |other| other.segment) {
+            Ok(at) => {
+                if let Some(place) = self.segments.get_mut(at) {
+                    *place = sealed;
+                }
+            }
+            Err(at) => self.segments.insert(at, sealed),
+        }
+    }
+
+    /// The sequences between a segment's lowest and highest that no other segment may hold: compaction
+    /// leaves segments whose ranges overlap.
+    pub(super) fn only_in(&self, sealed: &SealedSegment) -> Intervals {
+        let others = self.segments.iter().filter(|other| other.segment != sealed.segment);
+        let mut elsewhere = Intervals::default();
+        others.filter_map(|other| other.sequences).for_each(|(from, to)| elsewhere.insert_range(from.0, to.0));
+        let mut own = Intervals::default();
+        sealed.sequences.iter().for_each(|(from, to)| own.insert_range(from.0, to.0));
+        own.difference(&elsewhere)
+    }
+}
