@@ -5,13 +5,21 @@
 //! key counts. Invariant: what is read is what was written, or an error; never an entry less, never
 //! another. Memory: per open file its list of blocks, per cursor one block.
 
+mod block;
+mod block_list;
 mod cursor;
 mod entry;
 mod error;
+mod filter;
+mod layout;
 mod merge;
 mod name;
 mod reader;
 mod run;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod varint;
 mod writer;
 
 pub(crate) use cursor::KeyCursor;
@@ -21,4 +29,5 @@ pub(crate) use merge::{KeySource, Merge};
 pub(crate) use name::{key_file_name, segment_of_key_file};
 pub(crate) use reader::KeyFile;
 pub(crate) use run::{KeyRun, RunCursor};
-pub(crate) use writer::{KeyFileSummary, write_key_file};
+pub(crate) use summary::KeyFileSummary;
+pub(crate) use writer::write_key_file;
