@@ -154,7 +154,6 @@ pub(super) fn put_marker<D: Disk>(disk: &D, name: &FileName) -> Result<(), DiskE
 mod tests {
     use super::*;
     use crate::store::sealed::{CheckpointStamp, KeyFileStamp, SealedSegment};
-    use serde::Serialize as _;
 
     fn identity() -> Identity {
         Identity {

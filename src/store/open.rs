@@ -103,7 +103,11 @@ mod tests {
     use crate::base::{HybridTime, Key};
     use crate::causal::{Content, Dot, DotSet, Object, Version};
     use crate::ring::PartitionId;
+    use crate::store::frame::Entry;
+    use crate::store::identity::marker_name;
     use crate::store::memory::MemoryDisk;
+    use crate::store::segment::segment_name;
+    use crate::store::{Body, Record, Sequence};
 
     fn options(actor: u64) -> OpenOptions {
         OpenOptions {
@@ -156,7 +160,7 @@ mod tests {
     #[cfg(feature = "mutants")]
     #[test]
     fn recovery_by_position_is_noticed() {
-        crate::base::mutation::activate(Some(Mutation::DiskPositionOrder));
+        crate::base::mutation::activate(Some(crate::base::Mutation::DiskPositionOrder));
         let outcome = std::panic::catch_unwind(older_record_found_last);
         crate::base::mutation::activate(None);
         assert!(outcome.is_err());
