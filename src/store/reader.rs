@@ -1,8 +1,9 @@
 //! Reading one record by its place, from any thread.
 
 use super::frame::{self, FrameError, MAX_FRAME_BYTES, Seat};
+use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
-use super::{Disk, DiskError, Place, Record};
+use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,9 +40,17 @@ pub(super) struct OpenSegment<F> {
 }
 
 struct Segments<F> {
+    doubt: Doubt,
     generations: BTreeMap<u32, u64>,
     files: BTreeMap<u32, (Arc<F>, u64)>,
     uses: u64,
+}
+
+/// Whether the next opening has been told to verify every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    Told,
 }
 
 impl<D: Disk> Clone for Reader<D> {
@@ -52,11 +61,12 @@ impl<D: Disk> Clone for Reader<D> {
 
 impl<D: Disk> Reader<D> {
     pub(super) fn new(disk: Arc<D>) -> Self {
-        let segments = Segments { generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
+        let segments = Segments { doubt: Doubt::None, generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
         Reader { disk, segments: Arc::new(Mutex::new(segments)) }
     }
 
-    /// Reads and verifies the record at `place`.
+    /// Reads and verifies the record at `place`. After a damaged one the next opening verifies all, and
+    /// deals with what is lost (PROTOCOL R8).
     pub fn read(&self, place: Place) -> Result<Record, ReadError> {
         let damaged = |what| ReadError::Damaged { place, what };
         let payload = self.read_payload(place)?;
@@ -70,13 +80,30 @@ impl<D: Disk> Reader<D> {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes =
-            self.disk.read_at(&file, u64::from(place.offset), place.length as usize).map_err(ReadError::Disk)?;
+        let read = self.disk.read_at(&file, u64::from(place.offset), place.length as usize);
+        let bytes = read.map_err(|error| {
+            if error.kind == DiskErrorKind::Failed {
+                self.doubt();
+            }
+            ReadError::Disk(error)
+        })?;
         let seat = Seat { segment: place.segment, generation, offset: place.offset };
         match frame::verify(seat, &bytes) {
             Ok((_, payload)) => Ok(payload.to_vec()),
-            Err(FrameError::Damaged) => Err(damaged("the checksum does not fit")),
+            Err(FrameError::Damaged) => {
+                self.doubt();
+                Err(damaged("the checksum does not fit"))
+            }
             Err(FrameError::UnknownFormat(_)) => Err(damaged("unknown record format")),
+        }
+    }
+
+    /// Leaves word for the next opening, once.
+    fn doubt(&self) {
+        let told = std::mem::replace(&mut self.lock().doubt, Doubt::Told);
+        if told == Doubt::None {
+            // Best effort: the read has failed in any case, and the next one of this record will, too.
+            let _ = put_marker(&*self.disk, &doubt_name());
         }
     }
 
