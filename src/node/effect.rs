@@ -24,7 +24,7 @@ pub enum Effect {
         /// What.
         record: Record,
     },
-    /// Read a record. Answered once; at once if the page cache has it.
+    /// Read a record. Answered once; at once if the page cache has it, else in any order.
     Read {
         /// Whose request it is.
         shard: usize,
@@ -69,6 +69,9 @@ pub enum Notice {
     PartitionCompleted,
     DeleteVanished,
     SiblingsMade,
+    /// Another replica's siblings of a key do not fit one record together with this one's. Until a client
+    /// settles them the replicas differ.
+    ObjectTooLarge,
     AppendFailed,
     StaleAcknowledgementDropped,
     DataHashesDiffer,

@@ -1,6 +1,6 @@
 //! The transport's limits, each with its reason.
 
-use crate::base::limits::MAX_SIBLINGS;
+use crate::base::limits::{MAX_DESCRIPTION_BYTES, MAX_SIBLINGS};
 use std::time::Duration;
 
 /// Longest frame when values may have so many bytes: a whole object travels in one, so every sibling at
@@ -11,7 +11,7 @@ pub const fn max_frame_bytes(max_value_bytes: usize) -> usize {
 }
 
 /// What a frame holds besides values: key, contexts, metadata of every sibling (64 KiB each).
-pub const FRAME_OVERHEAD_BYTES: usize = MAX_SIBLINGS * (64 << 10);
+pub const FRAME_OVERHEAD_BYTES: usize = MAX_SIBLINGS * MAX_DESCRIPTION_BYTES;
 
 /// Frames longer than this go by the bulk stream: some 50 packets, half a millisecond at 1 Gbit/s.
 pub const BULK_FROM_BYTES: usize = 64 << 10;
@@ -72,6 +72,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// First guess of a round trip (QUIC's is 333 ms): a lost first packet is repeated after three of these.
 pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// A dial so old that has led nowhere is begun anew when the peer shows that it lives.
+pub const STALE_DIAL: Duration = INITIAL_ROUND_TRIP;
 
 /// Wait before the second dial.
 pub const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
