@@ -266,6 +266,47 @@ mod tests {
         assert_eq!(open(disk, options(12)).unwrap().recovered.opening, Opening::Kept);
     }
 
+    /// The time to open a copy of the directory, three times; the best counts.
+    fn seconds_to_open(disk: &MemoryDisk, keys: usize) -> f64 {
+        let once = || {
+            let disk = Arc::new(disk.copied());
+            let begin = std::time::Instant::now();
+            let store = open(disk, OpenOptions { segment_bytes: DEFAULT_SEGMENT_BYTES, ..options(8) }).unwrap();
+            let seconds = begin.elapsed().as_secs_f64();
+            let found: usize = store.recovered.tables.values().map(|table| table.index.len()).sum();
+            assert_eq!((store.recovered.opening, found), (Opening::Kept, keys));
+            seconds
+        };
+        (0..3).map(|_| once()).fold(f64::MAX, f64::min)
+    }
+
+    #[test]
+    #[ignore = "measures; run in release"]
+    fn seconds_to_restart_with_a_million_keys() {
+        const KEYS: u64 = 1_000_000;
+        let disk = Arc::new(MemoryDisk::default());
+        let options = OpenOptions { segment_bytes: DEFAULT_SEGMENT_BYTES, ..options(7) };
+        let mut log = open(disk.clone(), options).unwrap().log;
+        let record = |counter: u64| {
+            let mut record = put(&format!("{:016x}", counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)), counter, counter);
+            record.partition = PartitionId((counter % 64) as u32);
+            if let Body::Object { object, .. } = &mut record.body {
+                object.versions[0].content.value = vec![7; 100].into();
+            }
+            record
+        };
+        for first in (1..=KEYS).step_by(1000) {
+            log.append(&(first..first + 1000).map(record).collect::<Vec<_>>()).unwrap();
+        }
+        let crashed = disk.copied();
+        log.close().unwrap();
+        let scanned = disk.copied();
+        Identity { sealed: SealedLog::default(), ..identity_of(&scanned) }.replace(&scanned).unwrap();
+        println!("scanned, sealed again: {:.2} s", seconds_to_open(&scanned, KEYS as usize));
+        println!("after a crash: {:.2} s", seconds_to_open(&crashed, KEYS as usize));
+        println!("after a clean end: {:.2} s", seconds_to_open(&disk, KEYS as usize));
+    }
+
     #[test]
     fn a_segment_of_a_later_format_is_refused_and_left_alone() {
         let disk = Arc::new(MemoryDisk::default());
