@@ -2,7 +2,10 @@
 
 use super::exit::Failure;
 use crate::runtime::disk::RealDisk;
-use crate::store::{Closed, Depth, Finding, FindingKind, Inspection, OpenError, Opening, inspect as look};
+use crate::store::{
+    Closed, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError, Opening, Sequence,
+    inspect as look,
+};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,10 +28,7 @@ impl Inspect {
         let failed = |error: &dyn fmt::Display| Failure::new(format!("{}: {error}", self.dir.display()));
         let report = inspect(&self.dir, depth).map_err(|error| failed(&error))?;
         print!("{report}");
-        match report.0.opening {
-            Opening::Renewed { reason } if reason.resets() => Err(failed(&"damaged")),
-            _ => Ok(()),
-        }
+        if report.0.is_damaged() { Err(failed(&"damaged")) } else { Ok(()) }
     }
 }
 
@@ -56,13 +56,21 @@ impl fmt::Display for Report {
         }
         let (durable, last, lost) = (inspection.durable.0, inspection.last.0, inspection.lost);
         writeln!(f, "records 1 to {last}, known durable to {durable}, lost to damage {lost}")?;
-        for segment in &inspection.segments {
-            let sequences = segment.sequences.map_or("no record".into(), |(a, b)| format!("{} to {}", a.0, b.0));
+        if !inspection.sealed.is_empty() {
+            let (segments, through) = (inspection.sealed.len(), inspection.sealed_through.0);
+            writeln!(f, "manifest: {segments} sealed segments hold everything up to {through}")?;
+        }
+        for sealed in &inspection.sealed {
+            let InspectedSealed { segment, records, bytes, entries, key_file_bytes, .. } = sealed;
+            let sequences = range(sealed.sequences);
             writeln!(
                 f,
-                "segment {:08x}: {sequences}, {} bytes in {} frames",
-                segment.segment, segment.bytes, segment.frames
+                "segment {segment:08x}: sealed, {sequences}, {bytes} bytes in {records} frames; key file: {entries} \
+                 entries, {key_file_bytes} bytes"
             )?;
+        }
+        for InspectedSegment { segment, frames, bytes, sequences } in &inspection.segments {
+            writeln!(f, "segment {segment:08x}: {}, {bytes} bytes in {frames} frames", range(*sequences))?;
         }
         if let Some(contents) = &inspection.contents {
             writeln!(f, "partitions with records: {}", contents.partitions.len())?;
@@ -85,12 +93,19 @@ impl fmt::Display for Report {
     }
 }
 
+fn range(sequences: Option<(Sequence, Sequence)>) -> String {
+    sequences.map_or("no record".into(), |(lowest, highest)| format!("{} to {}", lowest.0, highest.0))
+}
+
 fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
     let Finding { kind, segment, offset, bytes } = finding;
     match kind {
         FindingKind::LostRecords => writeln!(f, "found: lost records, {bytes} from sequence {offset}"),
         FindingKind::LostSegment => writeln!(f, "found: segment {segment:08x} is lost"),
         FindingKind::UnfinishedSegment => writeln!(f, "found: segment {segment:08x} was never put to use"),
+        FindingKind::SpentSegment => writeln!(f, "found: segment {segment:08x} is not in use any more"),
+        FindingKind::DamagedKeyFile => writeln!(f, "found: the key file of segment {segment:08x} is damaged"),
+        FindingKind::DamagedCheckpoint => writeln!(f, "found: the checkpoint is damaged"),
         FindingKind::TornTail | FindingKind::DamagedBytes | FindingKind::UnreadableBytes => {
             let what = match kind {
                 FindingKind::TornTail => "a torn tail",

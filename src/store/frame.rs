@@ -42,10 +42,10 @@ pub(super) struct FrameHeader {
 
 /// A record ready to be framed.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
     pub(super) sequence: Sequence,
-    pub(super) kind: u8,
-    pub(super) payload: Vec<u8>,
+    pub(super) record: &'a Record,
+    payload: Vec<u8>,
 }
 
 /// Why some bytes are not a frame of this program.
@@ -81,11 +81,16 @@ impl FrameHeader {
     }
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// Encodes a record.
-    pub(super) fn of(sequence: Sequence, record: &Record) -> Entry {
+    pub(super) fn of(sequence: Sequence, record: &'a Record) -> Self {
         let payload = rmp_serde::to_vec(record).expect("records hold nothing MessagePack cannot say");
-        Entry { sequence, kind: kind_of(&record.body), payload }
+        Entry { sequence, record, payload }
+    }
+
+    /// Encodes records that follow `last`.
+    pub(super) fn all_after(last: Sequence, records: &'a [Record]) -> Vec<Self> {
+        (last.0 + 1..).zip(records).map(|(sequence, record)| Entry::of(Sequence(sequence), record)).collect()
     }
 
     /// Bytes this entry takes in a segment.
@@ -99,7 +104,7 @@ impl Entry {
         let mut frame = Vec::with_capacity(length);
         frame.extend((self.payload.len() as u32).to_le_bytes());
         frame.extend([0; 4]);
-        frame.extend([FORMAT, self.kind, 0, 0]);
+        frame.extend([FORMAT, kind_of(&self.record.body), 0, 0]);
         frame.extend(self.sequence.0.to_le_bytes());
         frame.extend(durable_before.0.to_le_bytes());
         frame.extend(&self.payload);

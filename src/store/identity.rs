@@ -1,16 +1,20 @@
-//! The file `identity`: under which actor the store writes, and what it can prove about its log.
+//! The file `identity`, the store's manifest: under which actor it writes, which files count, and what
+//! it can prove about its log.
 
-use super::frame::u32_at;
-use super::{Disk, DiskError, DiskErrorKind, FileName, Sequence};
+use super::sealed::SealedLog;
+use super::{Disk, DiskError, DiskErrorKind, FileName, Sequence, envelope};
 use crate::base::{Mutation, broken};
 use crate::causal::Actor;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"DUNLINID";
-const FORMAT: u32 = 1;
-const HEADER_BYTES: usize = 20;
+const FORMAT: u32 = 2;
 
-/// Longest identity file: a million ranges of lost records. Anything longer is not ours.
+/// Without sealed segments: what was written before there were any.
+const FORMAT_WITHOUT_SEALED: u32 = 1;
+
+/// Longest identity file: a quarter million sealed segments, or a million ranges of lost records.
+/// Anything longer is not ours.
 const MAX_IDENTITY_BYTES: usize = 16 << 20;
 
 /// When a write counts as durable.
@@ -58,6 +62,9 @@ pub(super) struct Identity {
     pub(super) newest: u32,
     /// Sequences lost by damage that has been dealt with, as inclusive ranges.
     pub(super) lost: Vec<(u64, u64)>,
+    /// What need not be scanned.
+    #[serde(default)]
+    pub(super) sealed: SealedLog,
 }
 
 /// What the directory says about its identity.
@@ -81,6 +88,11 @@ fn new_identity_name() -> FileName {
 /// Present while damage is being dealt with, and after a failed write or sync (PROTOCOL R17).
 pub(super) fn marker_name() -> FileName {
     FileName("poisoned".into())
+}
+
+/// Present after a record could not be verified: the next opening verifies all of them.
+pub(super) fn doubt_name() -> FileName {
+    FileName("doubted".into())
 }
 
 /// Put by the operator's `init` into the directory of a new cluster's node.
@@ -114,30 +126,16 @@ impl Identity {
 
     fn encode(&self) -> Vec<u8> {
         let payload = rmp_serde::to_vec(self).expect("an identity holds nothing MessagePack cannot say");
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-        bytes.extend(MAGIC);
-        bytes.extend(FORMAT.to_le_bytes());
-        bytes.extend((payload.len() as u32).to_le_bytes());
-        let sum = crc32c::crc32c_append(crc32c::crc32c(&bytes), &payload);
-        bytes.extend(sum.to_le_bytes());
-        bytes.extend(payload);
-        bytes
+        envelope::seal(MAGIC, FORMAT, &payload)
     }
 
     fn decode(bytes: &[u8]) -> FoundIdentity {
-        let read = || {
-            let (header, payload) = bytes.split_at_checked(HEADER_BYTES)?;
-            let sum = crc32c::crc32c_append(crc32c::crc32c(header.get(..16)?), payload);
-            let intact = header.starts_with(MAGIC)
-                && u32_at(header, 12)? as usize == payload.len()
-                && u32_at(header, 16)? == sum;
-            match u32_at(header, 8)? {
-                FORMAT if intact => Some(FoundIdentity::Known(Box::new(rmp_serde::from_slice(payload).ok()?))),
-                format if intact => Some(FoundIdentity::UnknownFormat(format)),
-                _ => None,
-            }
-        };
-        read().unwrap_or(FoundIdentity::Damaged)
+        let Some(envelope) = envelope::open(MAGIC, bytes) else { return FoundIdentity::Damaged };
+        match envelope.format {
+            FORMAT | FORMAT_WITHOUT_SEALED => rmp_serde::from_slice(envelope.payload)
+                .map_or(FoundIdentity::Damaged, |identity| FoundIdentity::Known(Box::new(identity))),
+            format => FoundIdentity::UnknownFormat(format),
+        }
     }
 }
 
@@ -160,10 +158,10 @@ pub(super) fn put_marker<D: Disk>(disk: &D, name: &FileName) -> Result<(), DiskE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sealed::{CheckpointStamp, KeyFileStamp, SealedSegment};
 
-    #[test]
-    fn an_identity_comes_back_and_every_flipped_bit_is_noticed() {
-        let identity = Identity {
+    fn identity() -> Identity {
+        Identity {
             actor: Actor(1 << 63),
             directory: 5,
             boot: 6,
@@ -173,7 +171,26 @@ mod tests {
             durable: Sequence(77),
             newest: 3,
             lost: vec![(4, 5)],
-        };
+            sealed: SealedLog {
+                through: Sequence(60),
+                first_tail: 3,
+                segments: vec![SealedSegment {
+                    segment: 2,
+                    generation: 1 << 50,
+                    end: 4096,
+                    sequences: Some((Sequence(1), Sequence(60))),
+                    records: 58,
+                    bytes: 4000,
+                    key_file: KeyFileStamp { entries: 50, bytes: 900, checksum: 7 },
+                }],
+                checkpoint: Some(CheckpointStamp { sequence: Sequence(60), checksum: 9 }),
+            },
+        }
+    }
+
+    #[test]
+    fn an_identity_comes_back_and_every_flipped_bit_is_noticed() {
+        let identity = identity();
         let bytes = identity.encode();
         assert!(matches!(Identity::decode(&bytes), FoundIdentity::Known(known) if *known == identity));
         for bit in 0..bytes.len() * 8 {
@@ -181,5 +198,23 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(Identity::decode(&flipped), FoundIdentity::Damaged), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn an_identity_of_the_format_without_sealed_segments_is_understood() {
+        let Identity { actor, directory, boot, ending, birth, durability, durable, newest, lost, .. } = identity();
+        let mut payload = Vec::new();
+        (actor, directory, boot, ending, birth, durability, durable, newest, lost)
+            .serialize(&mut rmp_serde::Serializer::new(&mut payload))
+            .unwrap();
+        let bytes = envelope::seal(MAGIC, FORMAT_WITHOUT_SEALED, &payload);
+        let expected = Identity { sealed: SealedLog::default(), ..identity() };
+        assert!(matches!(Identity::decode(&bytes), FoundIdentity::Known(known) if *known == expected));
+    }
+
+    #[test]
+    fn a_later_format_is_told_from_damage() {
+        let bytes = envelope::seal(MAGIC, FORMAT + 1, &[]);
+        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(3)));
     }
 }

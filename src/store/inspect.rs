@@ -2,12 +2,14 @@
 
 use super::frame;
 use super::identity::{Ending, FoundIdentity};
+use super::mend::{ReadBack, key_file_is_sound};
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
+use super::sealed::SealedSegment;
 use super::survey::Survey;
-use super::verdict::Verdict;
-use super::{Body, Disk, Durability, Finding, OpenError, Opening, Reader, Sequence};
-use crate::causal::Actor;
+use super::verdict::{Care, Verdict};
+use super::{Body, Disk, Durability, Finding, FindingKind, OpenError, Opening, Reader, Record, Sequence};
+use crate::causal::{Actor, Intervals};
 use crate::ring::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,9 +17,9 @@ use std::sync::Arc;
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Headers and checksums.
+    /// What recovery reads: the manifest, key files, and the checksums of the tail.
     Frames,
-    /// The contents of every record besides.
+    /// Every record's checksum and contents besides.
     Records,
 }
 
@@ -34,7 +36,11 @@ pub struct Inspection {
     pub last: Sequence,
     /// How many records were lost to damage, ever.
     pub lost: u64,
-    /// The segments, ascending.
+    /// Everything up to here is in a sealed segment.
+    pub sealed_through: Sequence,
+    /// Sealed segments, ascending.
+    pub sealed: Vec<InspectedSealed>,
+    /// The other segments, ascending.
     pub segments: Vec<InspectedSegment>,
     /// What recovery would report.
     pub findings: Vec<Finding>,
@@ -62,7 +68,24 @@ pub enum Closed {
     NotYet,
 }
 
-/// One segment.
+/// One segment with a key file, as the manifest has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectedSealed {
+    /// Its number.
+    pub segment: u32,
+    /// Records in it that count.
+    pub records: u64,
+    /// Bytes of their frames.
+    pub bytes: u64,
+    /// The lowest and the highest sequence; none without a record.
+    pub sequences: Option<(Sequence, Sequence)>,
+    /// Entries of its key file.
+    pub entries: u64,
+    /// Bytes of its key file.
+    pub key_file_bytes: u64,
+}
+
+/// One segment that recovery scans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectedSegment {
     /// Its number.
@@ -93,33 +116,90 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         FoundIdentity::Known(identity) => (Some(identity), identity.boot),
         _ => (None, 0),
     };
-    let verdict = Verdict::reach(&survey, disk.identity()?, boot);
+    let verdict = Verdict::reach(&survey, (disk.identity()?, boot), Care::Trusting);
     let identity = known.map(|identity| InspectedIdentity {
         actor: identity.actor,
         durability: identity.durability,
         closed: if identity.ending == Ending::Clean { Closed::Cleanly } else { Closed::NotYet },
     });
-    let contents = match depth {
-        Depth::Frames => None,
-        Depth::Records => Some(Contents::read(disk, &survey, &verdict.accepted)?),
-    };
+    let mut findings = verdict.findings;
+    let mut contents = Contents::default();
+    for sealed in &verdict.sealed.segments {
+        if !key_file_is_sound(disk, sealed)? {
+            findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
+        }
+        if depth == Depth::Records {
+            contents.read_sealed(disk, sealed, &verdict.lost, &mut findings)?;
+        }
+    }
+    if depth == Depth::Records {
+        contents.read_tail(disk, &survey, &verdict.accepted)?;
+    }
     Ok(Inspection {
         identity,
         opening: verdict.opening,
         durable: verdict.durable,
         last: verdict.last,
         lost: verdict.lost.len(),
+        sealed_through: verdict.sealed.through,
+        sealed: verdict.sealed.segments.iter().map(InspectedSealed::of).collect(),
         segments: survey.segments.iter().map(|(segment, found)| summary(*segment, &found.scan.frames)).collect(),
-        findings: verdict.findings,
-        contents,
+        findings,
+        contents: (depth == Depth::Records).then_some(contents),
     })
 }
 
+impl Inspection {
+    /// Is something lost, or would an opening have to write something anew?
+    pub fn is_damaged(&self) -> bool {
+        let damage = |finding: &Finding| {
+            use FindingKind::{DamagedCheckpoint, DamagedKeyFile, LostRecords, LostSegment};
+            matches!(finding.kind, LostRecords | LostSegment | DamagedKeyFile | DamagedCheckpoint)
+        };
+        let resets = matches!(self.opening, Opening::Renewed { reason } if reason.resets());
+        resets || self.findings.iter().any(damage)
+    }
+}
+
+impl InspectedSealed {
+    fn of(sealed: &SealedSegment) -> Self {
+        InspectedSealed {
+            segment: sealed.segment,
+            records: sealed.records,
+            bytes: sealed.bytes,
+            sequences: sealed.sequences,
+            entries: sealed.key_file.entries,
+            key_file_bytes: sealed.key_file.bytes,
+        }
+    }
+}
+
 impl Contents {
-    fn read<D: Disk>(disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<Contents, OpenError> {
+    fn count(&mut self, record: &Record) {
+        *self.kinds.entry(kind_name(&record.body)).or_default() += 1;
+        self.partitions.insert(record.partition);
+    }
+
+    fn read_sealed<D: Disk>(
+        &mut self,
+        disk: &Arc<D>,
+        sealed: &SealedSegment,
+        lost: &Intervals,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), OpenError> {
+        let reader = Reader::new(disk.clone());
+        reader.admit(sealed.segment, sealed.generation, None);
+        let back = ReadBack::read(&**disk, &reader, sealed, lost, |record| self.count(record))?;
+        if let Some(lost) = back.missing(sealed) {
+            findings.push(lost);
+        }
+        findings.extend(back.findings);
+        Ok(())
+    }
+
+    fn read_tail<D: Disk>(&mut self, disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<(), OpenError> {
         let reader = Reader::new(disk.clone());
         survey.segments.iter().for_each(|(segment, found)| reader.admit(*segment, found.header.generation, None));
-        let mut contents = Contents::default();
         for run in accepted.chunk_by(|a, b| a.place.segment == b.place.segment) {
             let Some(first) = run.first() else { continue };
             let Some(OpenSegment { file, generation }) = reader.file(first.place.segment)? else { continue };
@@ -127,15 +207,13 @@ impl Contents {
             for framed in run {
                 let record =
                     window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
-                let Some(record) = record else {
-                    contents.not_understood += 1;
-                    continue;
-                };
-                *contents.kinds.entry(kind_name(&record.body)).or_default() += 1;
-                contents.partitions.insert(record.partition);
+                match record {
+                    Some(record) => self.count(&record),
+                    None => self.not_understood += 1,
+                }
             }
         }
-        Ok(contents)
+        Ok(())
     }
 }
 

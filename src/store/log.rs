@@ -2,9 +2,13 @@
 
 use super::frame::{Entry, MAX_FRAME_BYTES, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
-use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use super::seal::Sealing;
+use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use super::tail::TailSegment;
+use super::tracker::ClockTracker;
 use super::{Disk, DiskError, DiskErrorKind, Place, Reader, Record, Sequence};
 use crate::base::{Mutation, broken};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Longest batch: offsets in a segment are 32 bits.
@@ -12,6 +16,10 @@ const MAX_BATCH_BYTES: usize = u32::MAX as usize - SEGMENT_HEADER_BYTES - SEGMEN
 
 /// A segment made for one long batch is rounded up to whole pages.
 const SEGMENT_ROUNDING: usize = 4096;
+
+/// Most segments sealed at one roll: it adds one, and another wears off what a full disk or a crash
+/// has left unsealed.
+const SEALED_PER_ROLL: usize = 2;
 
 /// The one writer of a data directory.
 pub struct Log<D: Disk> {
@@ -21,6 +29,11 @@ pub struct Log<D: Disk> {
     pub(super) settings: Settings,
     pub(super) phase: Phase,
     pub(super) active: Option<Active<D::File>>,
+    /// Segments to be sealed, oldest first: nothing is written to them any more. Each roll adds one and
+    /// may seal [`SEALED_PER_ROLL`]; more than a few are there only while the disk is full.
+    pub(super) finished: VecDeque<TailSegment>,
+    /// All that is not per key, as of the end of the sealed log.
+    pub(super) tracker: ClockTracker,
     /// A segment whose making ran out of space half-way; taken up again by the next batch that needs one.
     pub(super) unfinished: Option<(u32, Arc<D::File>)>,
     pub(super) next_segment: u32,
@@ -53,10 +66,9 @@ pub(super) enum Phase {
 
 /// The segment being written.
 pub(super) struct Active<F> {
-    segment: u32,
-    generation: u64,
+    pub(super) tail: TailSegment,
     file: Arc<F>,
-    end: u32,
+    /// Length of the file.
     bytes: u32,
 }
 
@@ -75,41 +87,41 @@ pub enum AppendError {
 
 impl<D: Disk> Log<D> {
     /// Appends a batch: all of it or nothing. When this returns, it is as durable as the store was
-    /// opened to make it; places and sequences are in the batch's order.
+    /// opened to make it; places and sequences are in the batch's order. A batch that begins a segment
+    /// seals the one before.
     pub fn append(&mut self, records: &[Record]) -> Result<Vec<(Place, Sequence)>, AppendError> {
-        let mut next = self.last.0;
-        let entries: Vec<Entry> = records
-            .iter()
-            .map(|record| {
-                next += 1;
-                Entry::of(Sequence(next), record)
-            })
-            .collect();
+        let entries = Entry::all_after(self.last, records);
+        let before = self.newest();
         let places = self.write(&entries)?;
         if self.settings.durability == Durability::Fsync {
             self.sync()?;
         }
+        if self.newest() != before {
+            for _ in 0..SEALED_PER_ROLL {
+                self.seal_next()?;
+            }
+        }
         Ok(places.into_iter().zip(entries.iter().map(|entry| entry.sequence)).collect())
     }
 
-    /// Ends cleanly: everything synced, and said so in the identity.
+    /// Ends cleanly: everything synced and sealed, and said so in the identity. If there is no space for
+    /// sealing, the next opening has to scan.
     pub fn close(mut self) -> Result<(), DiskError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         if self.durable < self.last {
-            self.sync().map_err(|error| match error {
-                AppendError::Poisoned(error) => error,
-                AppendError::Full => unexpected_full(),
-            })?;
+            self.sync().map_err(poisoned_by)?;
         }
+        self.finished.extend(self.active.take().map(|active| active.tail).filter(|tail| tail.records > 0));
+        while self.seal_next().map_err(poisoned_by)? == Sealing::Done {}
         self.identity.ending = Ending::Clean;
         self.identity.durable = self.last;
         self.identity.replace(&*self.disk)
     }
 
     /// Writes entries as one piece into one segment, not yet synced.
-    pub(super) fn write(&mut self, entries: &[Entry]) -> Result<Vec<Place>, AppendError> {
+    pub(super) fn write(&mut self, entries: &[Entry<'_>]) -> Result<Vec<Place>, AppendError> {
         if let Some(error) = &self.failed {
             return Err(AppendError::Poisoned(error.clone()));
         }
@@ -118,25 +130,25 @@ impl<D: Disk> Log<D> {
             return Err(AppendError::Full);
         }
         let Some((first, last)) = entries.first().zip(entries.last()) else { return Ok(Vec::new()) };
-        if self.active.as_ref().is_none_or(|active| active.bytes - active.end < total as u32) {
+        if self.active.as_ref().is_none_or(|active| active.bytes - active.tail.end < total as u32) {
             self.roll(first.sequence, total)?;
         }
-        let durable = self.durable;
+        let (durable, actor) = (self.durable, self.identity.actor);
         let active = self.active.as_mut().expect("a roll leaves an active segment");
+        let TailSegment { segment, generation, end, .. } = active.tail;
         let (mut bytes, mut places) = (Vec::with_capacity(total), Vec::with_capacity(entries.len()));
         for entry in entries {
-            let offset = active.end + bytes.len() as u32;
-            let seat = Seat { segment: active.segment, generation: active.generation, offset };
+            let seat = Seat { segment, generation, offset: end + bytes.len() as u32 };
             places.push(entry.put(&mut bytes, seat, durable));
         }
-        match self.disk.write_at(&active.file, u64::from(active.end), &bytes) {
-            Ok(()) => {
-                active.end += bytes.len() as u32;
-                self.last = self.last.max(last.sequence);
-                Ok(places)
-            }
-            Err(error) => Err(self.poison(error)),
+        if let Err(error) = self.disk.write_at(&active.file, u64::from(end), &bytes) {
+            return Err(self.poison(error));
         }
+        for (entry, place) in entries.iter().zip(&places) {
+            active.tail.note(actor, entry.sequence, entry.record, *place);
+        }
+        self.last = self.last.max(last.sequence);
+        Ok(places)
     }
 
     /// Makes everything written durable.
@@ -150,9 +162,14 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Segments that are not sealed, oldest first.
+    pub(super) fn tails(&self) -> impl Iterator<Item = &TailSegment> {
+        self.finished.iter().chain(self.active.as_ref().map(|active| &active.tail))
+    }
+
     /// The segment being written; 0 for none.
     pub(super) fn newest(&self) -> u32 {
-        self.active.as_ref().map_or(0, |active| active.segment)
+        self.active.as_ref().map_or(0, |active| active.tail.segment)
     }
 
     /// Begins a new segment with room for `batch` bytes. The one before is synced first: durability is
@@ -166,7 +183,7 @@ impl<D: Disk> Log<D> {
         }
         let generation = generation(self.settings.nonce, segment);
         let (predecessor, predecessor_end) =
-            self.active.as_ref().map_or(self.predecessor, |active| (active.segment, active.end));
+            self.active.as_ref().map_or(self.predecessor, |active| (active.tail.segment, active.tail.end));
         let header = SegmentHeader {
             segment,
             generation,
@@ -175,6 +192,7 @@ impl<D: Disk> Log<D> {
             predecessor,
             predecessor_end,
             cut_after: self.last,
+            origin: Origin::Appended,
         };
         let written = self.disk.write_at(&file, 0, &header.encode()).and_then(|()| self.disk.sync(&file));
         written.and_then(|()| sync_names(&*self.disk)).map_err(|error| self.poison(error))?;
@@ -186,7 +204,8 @@ impl<D: Disk> Log<D> {
         }
         self.unfinished = None;
         self.reader.admit(segment, generation, Some(file.clone()));
-        self.active = Some(Active { segment, generation, file, end: SEGMENT_HEADER_BYTES as u32, bytes });
+        let next = Active { tail: TailSegment::new(segment, generation), file, bytes };
+        self.finished.extend(self.active.replace(next).map(|active| active.tail));
         Ok(())
     }
 
@@ -212,7 +231,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Leaves word for the next opening, as far as the disk still lets us.
-    fn poison(&mut self, error: DiskError) -> AppendError {
+    pub(super) fn poison(&mut self, error: DiskError) -> AppendError {
         // Best effort: this disk has just failed, and the caller ends the process in any case.
         let _ = put_marker(&*self.disk, &marker_name());
         self.failed = Some(error.clone());
@@ -231,7 +250,12 @@ fn generation(nonce: u64, segment: u32) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(&segment.to_le_bytes(), nonce)
 }
 
-/// A full disk where there should be room.
-pub(super) fn unexpected_full() -> DiskError {
-    DiskError { kind: DiskErrorKind::Full, operation: "sync", file: "log".into(), detail: "no space".into() }
+/// The disk's error behind a failed call that needs no space.
+pub(super) fn poisoned_by(error: AppendError) -> DiskError {
+    match error {
+        AppendError::Poisoned(error) => error,
+        AppendError::Full => {
+            DiskError { kind: DiskErrorKind::Full, operation: "sync", file: "log".into(), detail: "no space".into() }
+        }
+    }
 }

@@ -108,6 +108,20 @@ pub enum FindingKind {
     LostSegment,
     /// A segment that was begun and never answered for; removed.
     UnfinishedSegment,
+    /// A segment that the manifest has done with, or does not know yet: compacted away, or a compaction
+    /// that was not finished; removed.
+    SpentSegment,
+    /// The key file of this segment is gone or damaged; written anew from the segment.
+    DamagedKeyFile,
+    /// The checkpoint is gone or damaged; the whole log was read instead.
+    DamagedCheckpoint,
+}
+
+impl Finding {
+    /// A finding about a segment as a whole; 0 for none.
+    pub(super) fn of_segment(kind: FindingKind, segment: u32) -> Finding {
+        Finding { kind, segment, offset: 0, bytes: 0 }
+    }
 }
 
 /// Why a store could not be opened. Nothing was changed that a later opening would miss.

@@ -10,6 +10,9 @@ const MAGIC: &[u8; 8] = b"DUNLINSG";
 const FORMAT: u32 = 1;
 const CHECKSUM_AT: usize = 60;
 
+/// The one flag of a header: [`Origin::Compacted`].
+const COMPACTED: u32 = 1;
+
 /// What a segment says about itself and about what came before it. Written and synced once, before the
 /// segment's first frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,16 @@ pub(super) struct SegmentHeader {
     pub(super) predecessor_end: u32,
     /// Highest sequence that counts in any older segment: what lies beyond was cut.
     pub(super) cut_after: Sequence,
+    pub(super) origin: Origin,
+}
+
+/// How a segment comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Written by the log: it counts as soon as the manifest's `newest` says so.
+    Appended,
+    /// Copied together from sealed segments: it counts only if the manifest lists it.
+    Compacted,
 }
 
 /// Why a header is not to be used.
@@ -52,7 +65,7 @@ impl SegmentHeader {
         bytes.extend(self.predecessor.to_le_bytes());
         bytes.extend(self.predecessor_end.to_le_bytes());
         bytes.extend(self.cut_after.0.to_le_bytes());
-        bytes.resize(CHECKSUM_AT, 0);
+        bytes.extend(if self.origin == Origin::Compacted { COMPACTED } else { 0 }.to_le_bytes());
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
@@ -75,6 +88,7 @@ impl SegmentHeader {
                 predecessor: u32_at(bytes, 40)?,
                 predecessor_end: u32_at(bytes, 44)?,
                 cut_after: Sequence(u64_at(bytes, 48)?),
+                origin: if u32_at(bytes, 56)? & COMPACTED == 0 { Origin::Appended } else { Origin::Compacted },
             })
         };
         header().filter(|header| header.segment == segment).ok_or(HeaderError::Damaged)
@@ -110,6 +124,7 @@ mod tests {
         predecessor: 6,
         predecessor_end: 4096,
         cut_after: Sequence(41),
+        origin: Origin::Compacted,
     };
 
     #[test]

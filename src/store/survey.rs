@@ -1,8 +1,10 @@
-//! What lies in the directory, before anything is decided: files, headers, frames.
+//! What lies in the directory, before anything is decided: files, headers, the frames of the tail.
 
-use super::identity::{FoundIdentity, Identity, genesis_name, marker_name};
+use super::checkpoint::Checkpoint;
+use super::identity::{FoundIdentity, Identity, doubt_name, genesis_name, marker_name};
 use super::scan::Scan;
-use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_of};
+use super::sealed::{SealedLog, SealedSegment};
+use super::segment::{HeaderError, Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_of};
 use super::{Disk, DiskError, DiskErrorKind, OpenError, Sequence};
 use std::collections::BTreeMap;
 
@@ -11,11 +13,21 @@ pub(super) struct Survey {
     pub(super) identity: FoundIdentity,
     /// The last process could not vouch for the disk.
     pub(super) poisoned: bool,
+    /// The last process could not verify a record.
+    pub(super) doubted: bool,
     /// The operator says that this is a new cluster's directory.
     pub(super) genesis: bool,
+    /// What the manifest says is sealed, if there is a manifest to go by and its checkpoint is intact;
+    /// otherwise nothing is, and every segment is tail.
+    pub(super) sealed: Option<(SealedLog, Option<Checkpoint>)>,
+    /// Sealed segments that are not as the manifest says.
+    pub(super) unsound: BTreeMap<u32, Unsound>,
+    /// The tail: segments with an intact header.
     pub(super) segments: BTreeMap<u32, FoundSegment>,
-    /// Segments whose header cannot be read.
+    /// Tail segments whose header cannot be read.
     pub(super) headless: Vec<u32>,
+    /// Segments that count for nothing: compacted away, or a compaction that was not finished.
+    pub(super) spent: Vec<u32>,
     /// The highest segment number seen or spoken of.
     pub(super) highest: u32,
 }
@@ -26,8 +38,22 @@ pub(super) struct FoundSegment {
     pub(super) scan: Scan,
 }
 
+/// What is wrong with a sealed segment at first sight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsound {
+    /// No file.
+    Missing,
+    /// Its header is unreadable or another file's.
+    Headless,
+    /// Shorter than it was.
+    Short,
+}
+
+/// A file of the log before it is scanned: its header, if that is intact, and its length.
+type Head = (Option<SegmentHeader>, u64);
+
 impl Survey {
-    /// Reads the directory and every segment in it.
+    /// Reads the directory and every segment that is tail.
     pub(super) fn take<D: Disk>(disk: &D) -> Result<Survey, OpenError> {
         let names = disk.list()?;
         let identity = Identity::read(disk)?;
@@ -35,39 +61,84 @@ impl Survey {
             return Err(OpenError::UnknownFormat { file: "identity".into(), format });
         }
         let mut survey = Survey {
+            sealed: read_sealed(disk, &identity)?,
             identity,
             poisoned: names.contains(&marker_name()),
+            doubted: names.contains(&doubt_name()),
             genesis: names.contains(&genesis_name()),
+            unsound: BTreeMap::new(),
             segments: BTreeMap::new(),
             headless: Vec::new(),
+            spent: Vec::new(),
             highest: 0,
         };
-        let mut headers = BTreeMap::new();
+        let mut heads: BTreeMap<u32, Head> = BTreeMap::new();
         for segment in names.iter().filter_map(segment_of) {
-            survey.highest = survey.highest.max(segment);
             let file = disk.open(&segment_name(segment))?;
-            match read_header(disk, &file, segment)? {
-                Some(header) => {
-                    survey.highest = survey.highest.max(header.predecessor);
-                    headers.insert(segment, header);
-                }
-                None => survey.headless.push(segment),
-            }
+            heads.insert(segment, (read_header(disk, &file, segment)?, disk.len(&file)?));
         }
-        survey.scan_all(disk, headers)?;
+        survey.highest = highest(&heads);
+        survey.look_at_sealed(&heads);
+        survey.scan_tail(disk, &heads)?;
+        if survey.sealed.is_some() && survey.identity_is_stale() {
+            // Nothing the manifest says is to be believed.
+            survey.sealed = None;
+            survey.unsound.clear();
+            survey.spent.clear();
+            survey.headless.clear();
+            survey.scan_tail(disk, &heads)?;
+        }
         Ok(survey)
     }
 
-    fn scan_all<D: Disk>(&mut self, disk: &D, headers: BTreeMap<u32, SegmentHeader>) -> Result<(), OpenError> {
-        let ends = self.good_ends(headers.values());
-        for (segment, header) in headers {
-            let file = disk.open(&segment_name(segment))?;
-            let length = disk.len(&file)?.min(u64::from(u32::MAX));
-            let limit = ends.get(&segment).map_or(length, |end| length.min(u64::from(*end)));
-            let scan = Scan::run(disk, &file, &header, limit)?;
-            self.segments.insert(segment, FoundSegment { header, scan });
+    /// Is each sealed segment there, with its header, as long as it was?
+    fn look_at_sealed(&mut self, heads: &BTreeMap<u32, Head>) {
+        let Some((sealed, _)) = &self.sealed else { return };
+        for SealedSegment { segment, generation, end, .. } in &sealed.segments {
+            let unsound = match heads.get(segment) {
+                None => Unsound::Missing,
+                Some((Some(header), length)) if header.generation == *generation => {
+                    if *length >= u64::from(*end) {
+                        continue;
+                    }
+                    Unsound::Short
+                }
+                Some(_) => Unsound::Headless,
+            };
+            self.unsound.insert(*segment, unsound);
+        }
+    }
+
+    fn scan_tail<D: Disk>(&mut self, disk: &D, heads: &BTreeMap<u32, Head>) -> Result<(), OpenError> {
+        let ends = self.good_ends(heads.values().filter_map(|(header, _)| header.as_ref()));
+        for (segment, (header, length)) in heads {
+            match self.role(*segment, header.as_ref()) {
+                Role::Sealed => {}
+                Role::Spent => self.spent.push(*segment),
+                Role::Tail => {
+                    let Some(header) = header else {
+                        self.headless.push(*segment);
+                        continue;
+                    };
+                    let file = disk.open(&segment_name(*segment))?;
+                    let length = u64::from(u32::MAX).min(*length);
+                    let limit = ends.get(segment).map_or(length, |end| length.min(u64::from(*end)));
+                    let scan = Scan::run(disk, &file, header, limit)?;
+                    self.segments.insert(*segment, FoundSegment { header: *header, scan });
+                }
+            }
         }
         Ok(())
+    }
+
+    fn role(&self, segment: u32, header: Option<&SegmentHeader>) -> Role {
+        let Some((sealed, _)) = &self.sealed else { return Role::Tail };
+        let compacted = header.is_some_and(|header| header.origin == Origin::Compacted);
+        match sealed.get(segment) {
+            Some(_) => Role::Sealed,
+            None if compacted || segment < sealed.first_tail => Role::Spent,
+            None => Role::Tail,
+        }
     }
 
     /// Where each segment's good part ends, as its successor says. Only a segment that the identity
@@ -101,12 +172,13 @@ impl Survey {
         self.segments.range(newest.saturating_add(1)..).any(|(segment, found)| *segment > newest && used(found))
     }
 
-    /// Is there a file of this segment, intact or not?
+    /// Is there a file of this tail segment, intact or not, or is it sealed?
     pub(super) fn knows(&self, segment: u32) -> bool {
-        self.segments.contains_key(&segment) || self.headless.contains(&segment)
+        let sealed = self.sealed.as_ref().is_some_and(|(sealed, _)| sealed.get(segment).is_some());
+        sealed || self.segments.contains_key(&segment) || self.headless.contains(&segment)
     }
 
-    /// The highest sequence that counts in each segment up to `newest`: newer ones say what was cut.
+    /// The highest sequence that counts in each tail segment up to `newest`: newer ones say what was cut.
     pub(super) fn cuts(&self, newest: u32) -> BTreeMap<u32, Sequence> {
         let mut lowest = Sequence(u64::MAX);
         let mut cuts = BTreeMap::new();
@@ -116,6 +188,30 @@ impl Survey {
         }
         cuts
     }
+}
+
+/// What a segment's file is to recovery.
+enum Role {
+    Sealed,
+    Tail,
+    Spent,
+}
+
+/// What the manifest says is sealed. Without its checkpoint the clocks have to come from the records, and
+/// all of them count as tail.
+fn read_sealed<D: Disk>(
+    disk: &D,
+    identity: &FoundIdentity,
+) -> Result<Option<(SealedLog, Option<Checkpoint>)>, OpenError> {
+    let FoundIdentity::Known(identity) = identity else { return Ok(None) };
+    let Some(stamp) = identity.sealed.checkpoint else { return Ok(Some((identity.sealed.clone(), None))) };
+    let checkpoint = Checkpoint::read(disk, stamp)?;
+    Ok(checkpoint.map(|checkpoint| (identity.sealed.clone(), Some(checkpoint))))
+}
+
+fn highest(heads: &BTreeMap<u32, Head>) -> u32 {
+    let spoken_of = heads.values().filter_map(|(header, _)| header.as_ref()).map(|header| header.predecessor);
+    heads.keys().copied().chain(spoken_of).max().unwrap_or(0)
 }
 
 fn read_header<D: Disk>(disk: &D, file: &D::File, segment: u32) -> Result<Option<SegmentHeader>, OpenError> {

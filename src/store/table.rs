@@ -1,5 +1,6 @@
 //! One partition's durable state, as a reader may see it.
 
+use super::claims::{self, Claims};
 use super::{Body, Index, Place, Record};
 use crate::base::Key;
 use crate::causal::{Dot, DotSet, Object, entry_hash};
@@ -65,34 +66,39 @@ impl PartitionTable {
     /// Plays one durable record. `before` is what the key's slot held (only for objects); returns what
     /// it holds now. Hints do not touch the table but for the own counter.
     pub fn publish(&mut self, record: &Record, place: Place, before: &Published) -> Published {
-        let mut now = Published::default();
+        let counter = claims::counter(&record.body);
+        claims::play(&mut self.clock, &mut self.minted, &mut self.complete, &record.body, counter);
         match &record.body {
-            Body::Object { key, object, dots, minted } => {
-                self.clock.union(dots);
-                self.count(*minted);
+            Body::Object { key, object, dots, .. } => {
                 self.remember(key, dots);
-                now = self.fill_slot(key, place, object, before);
+                let now = self.fill_slot(key, place, object, before);
                 self.settle_leftovers(dots);
+                now
             }
-            Body::Join { dots } => self.see(dots),
-            Body::Void { dots, minted } => {
-                self.see(dots);
-                self.count(Some(*minted));
+            Body::Join { dots } | Body::Void { dots, .. } => {
+                self.settle_leftovers(dots);
+                Published::default()
             }
-            Body::Hint(hint) => self.count(hint.minted),
-            Body::HintDone { .. } => {}
-            Body::Complete => self.complete = true,
-            Body::Reset { clock } => {
-                self.clock = clock.clone();
-                self.complete = false;
-            }
+            Body::Hint(_) | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => Published::default(),
         }
-        now
     }
 
-    fn see(&mut self, dots: &DotSet) {
-        self.clock.union(dots);
-        self.settle_leftovers(dots);
+    /// Takes what recovery has found the partition to claim. Leftovers come after it.
+    pub(super) fn claim(&mut self, claims: Claims) {
+        Claims { clock: self.clock, minted: self.minted, complete: self.complete } = claims;
+    }
+
+    /// Puts a key with live versions in its slot, as its key file says; the slot was empty.
+    pub(super) fn restore(&mut self, key: &Key, place: Place, entry_hash: u64) -> Published {
+        self.index.insert(key.hash64(), place);
+        self.hash ^= entry_hash;
+        Published { place: Some(place), entry_hash }
+    }
+
+    /// Puts a key with a leftover in its slot, once the clock is known. `before` is what
+    /// [`PartitionTable::restore`] has put there.
+    pub(super) fn restore_leftover(&mut self, key: &Key, place: Place, object: &Object, before: &Published) {
+        self.fill_slot(key, place, object, before);
     }
 
     /// Looks again at the keys that wait for one of these dots: the clock may cover their leftover now
@@ -168,10 +174,6 @@ impl PartitionTable {
                 self.recent.remove(&dot);
             }
         }
-    }
-
-    fn count(&mut self, minted: Option<u64>) {
-        self.minted = self.minted.max(minted.unwrap_or(0));
     }
 
     fn fill_slot(&mut self, key: &Key, place: Place, object: &Object, before: &Published) -> Published {

@@ -2,7 +2,8 @@
 
 use super::identity::{Durability, Ending, FoundIdentity, Identity};
 use super::scan::{Framed, Span};
-use super::survey::{FoundSegment, Survey};
+use super::sealed::{SealedLog, SealedSegment};
+use super::survey::{FoundSegment, Survey, Unsound};
 use super::{Finding, FindingKind, Opening, RenewalReason, Sequence};
 use crate::base::{Mutation, broken};
 use crate::causal::Intervals;
@@ -12,7 +13,9 @@ pub(super) struct Verdict {
     pub(super) opening: Opening,
     /// Whether the identity found is one to go by.
     pub(super) trust: Trust,
-    /// Frames that count, one per sequence, ascending.
+    /// The sealed log as far as its segments are there.
+    pub(super) sealed: SealedLog,
+    /// Frames of the tail that count, one per sequence, ascending.
     pub(super) accepted: Vec<Framed>,
     /// Everything that counts up to here was durable already.
     pub(super) durable: Sequence,
@@ -26,16 +29,19 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Weighs a survey. `directory` and `boot` are those of now.
+    /// Weighs a survey. `now` is the directory's identity and the boot of now.
     ///
-    /// Sequences are contiguous. All up to the highest durable marker must be there: what is missing
-    /// was damaged. Beyond the marker the log counts up to the first gap: what follows was torn.
-    pub(super) fn reach(survey: &Survey, directory: u64, boot: u64) -> Verdict {
+    /// Sequences behind the sealed log are contiguous. All up to the highest durable marker must be
+    /// there: what is missing was damaged. Beyond the marker the log counts up to the first gap: what
+    /// follows was torn.
+    pub(super) fn reach(survey: &Survey, now: (u64, u64), care: Care) -> Verdict {
         let identity = trusted(survey);
-        let frames = counted_frames(survey, identity);
+        let sealed = survey.sealed.as_ref().map(|(sealed, _)| sealed.clone()).unwrap_or_default();
+        let frames = counted_frames(survey, identity, sealed.through);
         let durable = durable(survey, identity);
         let known_lost = identity.map(lost_of).unwrap_or_default();
         let mut present = known_lost.clone();
+        present.insert_range(1, sealed.through.0);
         frames.iter().for_each(|framed| present.insert(framed.sequence.0));
         let missing = Intervals::up_to(durable.0).difference(&present);
         let (mut durable, mut missing) = (durable, missing);
@@ -51,16 +57,44 @@ impl Verdict {
         let mut verdict = Verdict {
             opening: Opening::Kept,
             trust: if identity.is_some() { Trust::Trusted } else { Trust::Absent },
+            end: sealed.segments.last().map_or((0, 0), |last| (last.segment, last.end)),
+            sealed,
             accepted,
             durable,
             last: Sequence(last),
             lost,
-            end: (0, 0),
             findings: missing.ranges().map(|(from, to)| lost_records(from, to)).collect(),
         };
-        let state = verdict.look_at_segments(survey, identity);
-        verdict.opening = opening(survey, identity, (directory, boot), state.max(State::of_missing(&missing)));
+        let doubted = if care == Care::Resetting { State::Damaged } else { State::Sound };
+        let state = verdict.look_at_sealed(survey).max(verdict.look_at_segments(survey, identity)).max(doubted);
+        verdict.opening = opening(survey, identity, now, state.max(State::of_missing(&missing)));
         verdict
+    }
+
+    /// Must clocks shrink to what can be read back (PROTOCOL R8)?
+    pub(super) fn resets(&self) -> bool {
+        matches!(self.opening, Opening::Renewed { reason } if reason.resets())
+    }
+
+    /// Takes sealed segments that are gone off the list.
+    fn look_at_sealed(&mut self, survey: &Survey) -> State {
+        let identity = trusted(survey);
+        if identity.is_some_and(|identity| identity.sealed.checkpoint.is_some()) && survey.sealed.is_none() {
+            self.findings.push(Finding::of_segment(FindingKind::DamagedCheckpoint, 0));
+        }
+        self.findings.extend(survey.spent.iter().map(|spent| Finding::of_segment(FindingKind::SpentSegment, *spent)));
+        let gone =
+            |sealed: &SealedSegment| survey.unsound.get(&sealed.segment).is_some_and(|how| *how != Unsound::Short);
+        let (gone, there): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sealed.segments).into_iter().partition(gone);
+        self.sealed.segments = there;
+        for sealed in &gone {
+            self.findings.push(Finding::of_segment(FindingKind::LostSegment, sealed.segment));
+            if let Some((lowest, _)) = sealed.sequences {
+                self.findings.push(lost_records(lowest.0, lowest.0 + sealed.records.saturating_sub(1)));
+            }
+            self.lost.union(&self.sealed.only_in(sealed));
+        }
+        if survey.unsound.is_empty() { State::Sound } else { State::Damaged }
     }
 
     /// Notes what is wrong with each segment; the answer is the worst of it.
@@ -70,11 +104,11 @@ impl Verdict {
         for segment in &survey.headless {
             let kind = if *segment > newest { FindingKind::UnfinishedSegment } else { FindingKind::LostSegment };
             state = state.max(if *segment > newest { State::Sound } else { State::Damaged });
-            self.findings.push(Finding { kind, segment: *segment, offset: 0, bytes: 0 });
+            self.findings.push(Finding::of_segment(kind, *segment));
         }
         if identity.is_some() && newest > 0 && !survey.knows(newest) {
             state = State::Damaged;
-            self.findings.push(Finding { kind: FindingKind::LostSegment, segment: newest, offset: 0, bytes: 0 });
+            self.findings.push(Finding::of_segment(FindingKind::LostSegment, newest));
         }
         let counted = survey.segments.range(..=newest);
         let youngest = counted.clone().next_back().map(|(segment, _)| *segment);
@@ -89,12 +123,7 @@ impl Verdict {
             }
         }
         for segment in survey.segments.keys().filter(|segment| **segment > newest) {
-            self.findings.push(Finding {
-                kind: FindingKind::UnfinishedSegment,
-                segment: *segment,
-                offset: 0,
-                bytes: 0,
-            });
+            self.findings.push(Finding::of_segment(FindingKind::UnfinishedSegment, *segment));
         }
         state
     }
@@ -132,6 +161,20 @@ impl Verdict {
     }
 }
 
+/// How closely to look before believing the sealed log. What is found in passing makes the opening begin
+/// again, one step more careful; each step is taken at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Care {
+    /// Each block of a key file is verified when it is read.
+    Trusting,
+    /// All key files are verified first, and written anew where they are damaged.
+    Checking,
+    /// Besides, every record of every sealed segment is: one was damaged when it was last read.
+    Verifying,
+    /// Records are lost: all are verified, and clocks are reset.
+    Resetting,
+}
+
 /// Whether there is an identity to go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -161,16 +204,17 @@ fn trusted(survey: &Survey) -> Option<&Identity> {
     }
 }
 
-/// Frames that were not cut, ascending by sequence, one each: the copy in the newer segment counts, for
-/// it was synced.
-fn counted_frames(survey: &Survey, identity: Option<&Identity>) -> Vec<Framed> {
+/// Frames behind `sealed` that were not cut, ascending by sequence, one each: the copy in the newer segment
+/// counts, for it was synced.
+fn counted_frames(survey: &Survey, identity: Option<&Identity>, sealed: Sequence) -> Vec<Framed> {
     let newest = identity.map_or(u32::MAX, |identity| identity.newest);
     let lost = identity.map(lost_of).unwrap_or_default();
     let cuts = survey.cuts(newest);
     let mut frames: Vec<Framed> = Vec::new();
     for (segment, found) in survey.segments.range(..=newest) {
         let cut = cuts.get(segment).copied().unwrap_or_default();
-        let counted = |framed: &&Framed| framed.sequence <= cut && !lost.contains(framed.sequence.0);
+        let counted =
+            |framed: &&Framed| framed.sequence > sealed && framed.sequence <= cut && !lost.contains(framed.sequence.0);
         frames.extend(found.scan.frames.iter().filter(counted));
     }
     frames.sort_by_key(|framed| (framed.sequence, std::cmp::Reverse(framed.place)));
@@ -185,7 +229,8 @@ fn durable(survey: &Survey, identity: Option<&Identity>) -> Sequence {
     markers.chain(identity.map(|identity| identity.durable)).max().unwrap_or_default()
 }
 
-fn lost_of(identity: &Identity) -> Intervals {
+/// The sequences that an identity says are lost.
+pub(super) fn lost_of(identity: &Identity) -> Intervals {
     let mut lost = Intervals::default();
     identity.lost.iter().for_each(|(from, to)| lost.insert_range(*from, *to));
     lost
@@ -215,6 +260,7 @@ fn opening(survey: &Survey, identity: Option<&Identity>, now: (u64, u64), state:
     }
 }
 
-fn lost_records(from: u64, to: u64) -> Finding {
+/// So many records are gone, from this sequence on.
+pub(super) fn lost_records(from: u64, to: u64) -> Finding {
     Finding { kind: FindingKind::LostRecords, segment: 0, offset: from, bytes: to - from + 1 }
 }

@@ -1,6 +1,6 @@
 //! The power goes at every call.
 
-use crate::model::{ACTOR, Model, options, put, workload};
+use crate::model::{ACTOR, Model, assert_same, options, put, workload};
 use chaos::sim::SimDisk;
 use chaos::sim::disk::Fate;
 use dunlin::causal::Actor;
@@ -14,6 +14,13 @@ struct Run {
     acknowledged: usize,
     tried: usize,
     finished: bool,
+}
+
+impl Run {
+    /// How many segments have a key file, finished or not.
+    fn key_files(&self) -> usize {
+        self.disk.file_names().iter().filter(|name| name.starts_with("keys-")).count()
+    }
 }
 
 fn run(calls: u64, options: OpenOptions) -> Run {
@@ -80,7 +87,7 @@ fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) {
     disk.end_process();
     let (mut second, _) =
         check(disk, records, &Run { disk: disk.snapshot(), tried: prefix, acknowledged: prefix, ..*run }, 9);
-    assert_eq!((&first.recovered.tables, &first.recovered.hints), (&second.recovered.tables, &second.recovered.hints));
+    assert_same(&first.recovered, &second.recovered, "opened again");
     assert_eq!(first.recovered.actor, second.recovered.actor);
     let mut longer: Vec<Record> = records.iter().take(prefix).cloned().collect();
     longer.push(put(2, "after", crate::model::dot(1234, 1), 10));
@@ -93,6 +100,7 @@ fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) {
 pub(crate) fn every_crash(durability: Durability) {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     let options = OpenOptions { durability, ..options(ACTOR) };
+    let mut sealing = 0;
     for calls in 0.. {
         let mut run = run(calls, options);
         if durability == Durability::Os && !run.finished {
@@ -103,7 +111,11 @@ pub(crate) fn every_crash(durability: Durability) {
             disk.crash_with(crash);
             check_lasting(&disk, &records, &run);
         }
+        let unnamed = run.disk.file_names().contains(&"identity.new".to_owned());
+        sealing += usize::from(!run.finished && unnamed && run.key_files() > 0);
         if run.finished {
+            assert!(sealing > 10, "only {sealing} crashes while a manifest with sealed segments was replaced");
+            assert!(run.key_files() >= 3, "only {} segments were sealed", run.key_files());
             return;
         }
     }
@@ -236,4 +248,54 @@ pub(crate) fn a_segment_that_could_not_be_finished_cuts_nothing() {
         let run = Run { disk: disk.snapshot(), acknowledged: 2, tried: 2, finished: true };
         check_lasting(&disk, &records, &run);
     }
+}
+
+#[test]
+pub(crate) fn a_clean_restart_reads_no_record_but_hints_and_leftovers() {
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+    let records: Vec<Record> =
+        (1..40).map(|n| put(n as u32 % 3, &format!("key {}", n % 17), crate::model::dot(ACTOR, n), 700)).collect();
+    records.iter().for_each(|record| drop(store.log.append(std::slice::from_ref(record)).unwrap()));
+    store.log.close().unwrap();
+    disk.end_process();
+    let worn = Arc::new(disk.snapshot());
+    for name in worn.file_names().iter().filter(|name| name.starts_with("segment-")) {
+        (512..worn.contents(name).unwrap().len()).step_by(512).for_each(|at| worn.make_unreadable(name, at));
+    }
+    let (blind, sighted) = (open(worn, options(8)).unwrap(), open(disk, options(8)).unwrap());
+    assert_eq!((blind.recovered.opening, &blind.recovered.findings), (Opening::Kept, &vec![]));
+    assert_same(&blind.recovered, &sighted.recovered, "unreadable");
+    assert_eq!(Model::read(&sighted), Model::of(&records));
+}
+
+#[test]
+pub(crate) fn a_full_disk_only_puts_sealing_off() {
+    let mut put_off = 0;
+    for spare in (0..4000).step_by(40) {
+        let disk = Arc::new(SimDisk::new(1));
+        let mut store = open(disk.clone(), options(ACTOR)).unwrap();
+        let records: Vec<Record> =
+            (1..9).map(|n| put(0, &format!("key {n}"), crate::model::dot(ACTOR, n), 1000)).collect();
+        for (at, record) in records.iter().enumerate() {
+            if at == 3 {
+                // Room for the next segment and a little more: the fourth record begins it.
+                disk.set_capacity(disk.used() + 4096 + spare);
+            }
+            let taken = store.log.append(std::slice::from_ref(record));
+            if at == 3 {
+                put_off += u32::from(taken.is_ok() && !disk.file_names().contains(&"keys-00000001.idx".to_owned()));
+                disk.set_capacity(1 << 30);
+            }
+            if taken.is_err() {
+                assert_eq!(taken, Err(AppendError::Full));
+                store.log.append(std::slice::from_ref(record)).unwrap();
+            }
+        }
+        assert!(disk.file_names().contains(&"keys-00000001.idx".to_owned()), "never sealed");
+        disk.crash_with(|_| Fate::Dropped);
+        let run = Run { disk: disk.snapshot(), acknowledged: 8, tried: 8, finished: true };
+        check_lasting(&disk, &records, &run);
+    }
+    assert!(put_off > 3, "sealing was put off {put_off} times");
 }

@@ -1,0 +1,137 @@
+//! Key files and the tail's entries as tables: which record of each key counts.
+
+use super::frame;
+use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError, KeySource, Merge};
+use super::reader::OpenSegment;
+use super::scan::{Framed, Window};
+use super::setback::Setback;
+use super::{Body, Disk, Log, OpenError, PartitionTable, Place, Published, Sequence};
+use crate::base::{Key, Mutation, broken};
+use crate::causal::DotSet;
+use crate::ring::PartitionId;
+use std::collections::BTreeMap;
+
+/// What the entries of a log amount to.
+pub(super) struct Gathered {
+    /// Keys and hashes. Clocks and leftovers are still to come.
+    pub(super) tables: BTreeMap<PartitionId, PartitionTable>,
+    /// Keys whose record holds a leftover, and what their slot holds so far.
+    pub(super) leftovers: Vec<(Place, Published)>,
+    /// Where the hints asked for are.
+    pub(super) hints: BTreeMap<Sequence, Place>,
+}
+
+/// The records that count of one key: the same key may be in several partitions only in tests.
+struct Newest {
+    key: Option<Key>,
+    entries: Vec<(u32, KeyEntry)>,
+}
+
+impl Gathered {
+    /// Merges the key files of the sealed log and the runs of the tail. `open` says which hints to look
+    /// for. Memory: the tables, and one block of each key file.
+    pub(super) fn from_log<D: Disk, T>(
+        log: &Log<D>,
+        tables: BTreeMap<PartitionId, PartitionTable>,
+        open: &BTreeMap<Sequence, T>,
+    ) -> Result<Gathered, KeyFileError> {
+        let mut merge = Merge::new(sources(log)?)?;
+        let mut gathered = Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new() };
+        let mut newest = Newest { key: None, entries: Vec::new() };
+        while let Some((segment, entry)) = merge.next()? {
+            if newest.key.as_ref() != Some(&entry.key) {
+                newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
+                newest.key = Some(entry.key.clone());
+            }
+            if entry.kind != EntryKind::Hint {
+                newest.offer(segment, entry);
+            } else if open.contains_key(&entry.sequence) {
+                gathered.hints.entry(entry.sequence).or_insert(place_of(segment, &entry));
+            }
+        }
+        newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
+        Ok(gathered)
+    }
+
+    fn take(&mut self, segment: u32, entry: &KeyEntry) {
+        let place = place_of(segment, entry);
+        let table = self.tables.entry(entry.partition).or_default();
+        let before = match entry.kind {
+            EntryKind::Live | EntryKind::LiveWithLeftover => table.restore(&entry.key, place, entry.entry_hash),
+            EntryKind::Gone | EntryKind::GoneWithLeftover | EntryKind::Hint => Published::default(),
+        };
+        if matches!(entry.kind, EntryKind::LiveWithLeftover | EntryKind::GoneWithLeftover) {
+            self.leftovers.push((place, before));
+        }
+    }
+
+    /// The dots of live versions (PROTOCOL R8): every live record is read, segment by segment.
+    pub(super) fn live_dots<D: Disk>(&self, log: &Log<D>) -> Result<BTreeMap<PartitionId, DotSet>, Setback> {
+        let mut clocks: BTreeMap<PartitionId, DotSet> = BTreeMap::new();
+        for source in sources(log).map_err(Setback::key_file)? {
+            let mut live = self.live_places(source).map_err(Setback::key_file)?;
+            live.sort_by_key(|framed| framed.place);
+            let Some(Framed { place, .. }) = live.first() else { continue };
+            let Some(OpenSegment { file, generation }) = log.reader.file(place.segment)? else { continue };
+            let mut window = Window::new(&*log.disk, &file, Framed::end(&live));
+            for framed in &live {
+                let record =
+                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let Framed { sequence, place } = *framed;
+                let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
+                if let Body::Object { object, .. } = &record.body {
+                    let clock = clocks.entry(record.partition).or_default();
+                    object.versions.iter().for_each(|version| clock.insert(version.dot));
+                }
+            }
+        }
+        Ok(clocks)
+    }
+
+    /// The records of one source that fill a slot with live versions.
+    fn live_places<D: Disk>(&self, source: KeySource<'_, D>) -> Result<Vec<Framed>, KeyFileError> {
+        let mut merge = Merge::new(vec![source])?;
+        let mut live = Vec::new();
+        while let Some((segment, entry)) = merge.next()? {
+            let place = place_of(segment, &entry);
+            let counts = |table: &PartitionTable| table.index.holds(entry.key.hash64(), place);
+            if self.tables.get(&entry.partition).is_some_and(counts) {
+                live.push(Framed { sequence: entry.sequence, place });
+            }
+        }
+        Ok(live)
+    }
+}
+
+impl Newest {
+    /// Entries come with the highest sequence first: it wins, wherever it lies (PROTOCOL R12a).
+    fn offer(&mut self, segment: u32, entry: KeyEntry) {
+        match self.entries.iter_mut().find(|(_, other)| other.partition == entry.partition) {
+            None => self.entries.push((segment, entry)),
+            Some(other) if broken(Mutation::DiskPositionOrder) => {
+                if place_of(segment, &entry) > place_of(other.0, &other.1) {
+                    *other = (segment, entry);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn place_of(segment: u32, entry: &KeyEntry) -> Place {
+    Place { segment, offset: entry.offset, length: entry.length }
+}
+
+/// All that says where keys are: the key file of each sealed segment, the run of each other.
+fn sources<D: Disk>(log: &Log<D>) -> Result<Vec<KeySource<'_, D>>, KeyFileError> {
+    let mut sources = Vec::new();
+    for sealed in &log.identity.sealed.segments {
+        let file = KeyFile::open(log.disk.clone(), sealed.segment, sealed.generation)?;
+        if sealed.key_file != file.summary().into() {
+            return Err(KeyFileError::Damaged { segment: sealed.segment, what: "not the one the manifest speaks of" });
+        }
+        sources.push(KeySource::File(file.iter_from(&[])));
+    }
+    sources.extend(log.tails().map(|tail| KeySource::Run(tail.run.iter())));
+    Ok(sources)
+}

@@ -1,0 +1,196 @@
+//! One key file, opened: looking up a key, and reading in order.
+
+use super::block::Block;
+use super::block_list::BlockList;
+use super::filter::{LINE_BYTES, line_allows, line_of, seat_of};
+use super::key_file_name;
+use super::layout::{FOOTER_BYTES, FOOTER_CHECKSUM_AT, Footer, HEADER_BYTES, HeaderError, Seat, check_header};
+use super::{KeyCursor, KeyEntry, KeyFileError, KeyFileSummary};
+use crate::base::Key;
+use crate::store::frame::u32_at;
+use crate::store::{Disk, Sequence};
+use std::sync::Arc;
+
+/// Bytes read at once where much is only verified.
+const VERIFY_BYTES: u64 = 64 << 10;
+
+/// An open key file. Clones and cursors share the descriptor and the list of blocks.
+pub(crate) struct KeyFile<D: Disk> {
+    parts: Arc<Parts<D>>,
+}
+
+/// What is kept of an open key file.
+pub(super) struct Parts<D: Disk> {
+    bytes: Bytes<D>,
+    footer: Footer,
+    summary: KeyFileSummary,
+    blocks: BlockList,
+}
+
+/// A file, read under the name of its segment.
+struct Bytes<D: Disk> {
+    disk: Arc<D>,
+    file: D::File,
+    segment: u32,
+    generation: u64,
+}
+
+impl<D: Disk> Clone for KeyFile<D> {
+    fn clone(&self) -> Self {
+        KeyFile { parts: self.parts.clone() }
+    }
+}
+
+impl<D: Disk> KeyFile<D> {
+    /// Opens the key file of a segment; verifies all of it but the blocks' contents, which are verified
+    /// when read.
+    pub(crate) fn open(disk: Arc<D>, segment: u32, generation: u64) -> Result<Self, KeyFileError> {
+        let file = disk.open(&key_file_name(segment))?;
+        let parts = Parts::read(Bytes { disk, file, segment, generation })?;
+        Ok(KeyFile { parts: Arc::new(parts) })
+    }
+
+    /// The segment it belongs to.
+    pub(crate) fn segment(&self) -> u32 {
+        self.parts.segment()
+    }
+
+    /// What the manifest keeps of it.
+    pub(crate) fn summary(&self) -> KeyFileSummary {
+        self.parts.summary
+    }
+
+    /// May the key have an entry? `false` is certain; `true` is wrong for about one absent key in a hundred,
+    /// and is the answer when the filter cannot be read: asking [`KeyFile::get`] decides it.
+    pub(crate) fn may_contain(&self, key: &Key) -> bool {
+        self.parts.filter_allows(key.hash64()).unwrap_or(true)
+    }
+
+    /// All entries of a key, the highest sequence first.
+    pub(crate) fn get(&self, key: &Key) -> Result<Vec<KeyEntry>, KeyFileError> {
+        let mut cursor = self.iter_from(key.as_bytes());
+        let mut found = Vec::new();
+        while let Some(facts) = cursor.advance()? {
+            if cursor.key() != key.as_bytes() {
+                break;
+            }
+            found.push(KeyEntry::new(key.clone(), facts));
+        }
+        Ok(found)
+    }
+
+    /// Entries whose key is at least `start`, in order; an empty `start` gives all.
+    pub(crate) fn iter_from(&self, start: &[u8]) -> KeyCursor<D> {
+        KeyCursor::new(self.parts.clone(), start)
+    }
+}
+
+impl<D: Disk> Parts<D> {
+    fn read(bytes: Bytes<D>) -> Result<Self, KeyFileError> {
+        let header = bytes.read(0, HEADER_BYTES as u64)?;
+        check_header(&header, bytes.segment, bytes.generation).map_err(|error| bytes.header_error(error))?;
+        let length = bytes.disk.len(&bytes.file)?;
+        let footer_at =
+            length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| bytes.damaged("too short for a footer"))?;
+        let footer_bytes = bytes.read(footer_at, FOOTER_BYTES as u64)?;
+        let footer = Footer::decode(&footer_bytes)
+            .filter(|footer| footer.fits(footer_at))
+            .ok_or_else(|| bytes.damaged("the footer does not fit the file"))?;
+        let index = bytes.read(footer.index_at, footer.filter_at - footer.index_at)?;
+        let mut checksum = crc32c::crc32c_append(crc32c::crc32c(&header), &index);
+        checksum = bytes.checksum_of(checksum, footer.filter_at, footer_at)?;
+        let own = footer_bytes.get(..FOOTER_CHECKSUM_AT).unwrap_or_default();
+        checksum = crc32c::crc32c_append(checksum, own);
+        if u32_at(&footer_bytes, FOOTER_CHECKSUM_AT) != Some(checksum) {
+            return Err(bytes.damaged("the checksum of index, filter and footer does not fit"));
+        }
+        let blocks = BlockList::decode(&index, footer.index_at)
+            .ok_or_else(|| bytes.damaged("the index does not list the blocks"))?;
+        Ok(Parts { summary: footer.summary(length, checksum), bytes, footer, blocks })
+    }
+
+    pub(super) fn segment(&self) -> u32 {
+        self.bytes.segment
+    }
+
+    /// The lowest sequence of the file, from which those of the entries count.
+    pub(super) fn lowest(&self) -> Sequence {
+        self.footer.lowest
+    }
+
+    /// The first block that may hold `key` or a higher one.
+    pub(super) fn first_block_for(&self, key: &[u8]) -> usize {
+        self.blocks.first_for(key)
+    }
+
+    /// Reads and verifies a block; none behind the last.
+    pub(super) fn block(&self, number: usize) -> Result<Option<Block>, KeyFileError> {
+        let Some(place) = self.blocks.get(number) else { return Ok(None) };
+        let bytes = self.bytes.read(place.offset, place.length as u64)?;
+        if self.bytes.seat(place.offset).checksum(&bytes) != place.checksum {
+            return Err(self.damaged("the checksum of a block does not fit"));
+        }
+        Ok(Some(Block::new(bytes)))
+    }
+
+    pub(super) fn damaged(&self, what: &'static str) -> KeyFileError {
+        self.bytes.damaged(what)
+    }
+
+    /// What the filter says of a key's hash; none if it cannot be read.
+    fn filter_allows(&self, hash: u64) -> Option<bool> {
+        let begin = self.footer.filter_at;
+        let lines = self.summary.bytes.checked_sub(begin + FOOTER_BYTES as u64)? / LINE_BYTES as u64;
+        if lines == 0 {
+            return Some(false);
+        }
+        let seat = seat_of(self.bytes.seat(begin), line_of(hash, lines));
+        let line = self.bytes.read(seat.offset, LINE_BYTES as u64).ok()?;
+        line_allows(seat, &line, hash)
+    }
+}
+
+impl Footer {
+    /// Do the parts follow one another, up to a footer at `footer_at`?
+    fn fits(&self, footer_at: u64) -> bool {
+        let filter_bytes = footer_at.checked_sub(self.filter_at);
+        (HEADER_BYTES as u64..=self.filter_at).contains(&self.index_at)
+            && filter_bytes.is_some_and(|bytes| bytes % LINE_BYTES as u64 == 0)
+    }
+}
+
+impl<D: Disk> Bytes<D> {
+    /// Exactly `length` bytes at `offset`.
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, KeyFileError> {
+        let length = usize::try_from(length).map_err(|_| self.damaged("a part is longer than memory"))?;
+        let bytes = self.disk.read_at(&self.file, offset, length)?;
+        if bytes.len() == length { Ok(bytes) } else { Err(self.damaged("the file ends too early")) }
+    }
+
+    /// The checksum, continued over the bytes from `begin` to `end`.
+    fn checksum_of(&self, mut checksum: u32, begin: u64, end: u64) -> Result<u32, KeyFileError> {
+        let mut at = begin;
+        while at < end {
+            let bytes = self.read(at, VERIFY_BYTES.min(end - at))?;
+            checksum = crc32c::crc32c_append(checksum, &bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(checksum)
+    }
+
+    fn seat(&self, offset: u64) -> Seat {
+        Seat { segment: self.segment, generation: self.generation, offset }
+    }
+
+    fn damaged(&self, what: &'static str) -> KeyFileError {
+        KeyFileError::Damaged { segment: self.segment, what }
+    }
+
+    fn header_error(&self, error: HeaderError) -> KeyFileError {
+        match error {
+            HeaderError::Damaged => self.damaged("the header is damaged"),
+            HeaderError::OfAnother => self.damaged("it belongs to another segment or generation"),
+            HeaderError::UnknownFormat(format) => KeyFileError::UnknownFormat { segment: self.segment, format },
+        }
+    }
+}

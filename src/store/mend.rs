@@ -1,0 +1,159 @@
+//! Looking closely at the sealed log, and writing anew what can be.
+
+use super::frame;
+use super::identity::sync_names;
+use super::key_file::{KeyFile, write_key_file};
+use super::reader::OpenSegment;
+use super::scan::{Scan, Span, Window};
+use super::sealed::SealedSegment;
+use super::segment::{Origin, SegmentHeader};
+use super::setback::Setback;
+use super::tail::TailSegment;
+use super::verdict::{Care, lost_of, lost_records};
+use super::{Disk, DiskError, DiskErrorKind, Finding, FindingKind, Log, OpenError, Reader, Record, Sequence};
+use crate::causal::{Actor, Intervals};
+use std::sync::Arc;
+
+/// A sealed segment as its records give it back.
+pub(super) struct ReadBack {
+    pub(super) found: TailSegment,
+    /// The sequences of its records.
+    pub(super) sequences: Intervals,
+    /// Bytes that are no record, or that the disk would not give back.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl ReadBack {
+    /// Reads every record of a segment that counts, and shows it to `see`. Those that `lost` says are lost
+    /// stay so.
+    pub(super) fn read<D: Disk>(
+        disk: &D,
+        reader: &Reader<D>,
+        sealed: &SealedSegment,
+        lost: &Intervals,
+        mut see: impl FnMut(&Record),
+    ) -> Result<ReadBack, OpenError> {
+        let SealedSegment { segment, generation, end, .. } = *sealed;
+        let mut back = ReadBack {
+            found: TailSegment::new(segment, generation),
+            sequences: Intervals::default(),
+            findings: Vec::new(),
+        };
+        let Some(OpenSegment { file, .. }) = reader.file(segment)? else { return Ok(back) };
+        let limit = disk.len(&file)?.min(u64::from(end));
+        let scan = Scan::run(disk, &file, &header_of(sealed), limit)?;
+        let note = |kind, span: &Span| Finding { kind, segment, offset: span.offset, bytes: span.bytes };
+        back.findings.extend(scan.unreadable.iter().map(|span| note(FindingKind::UnreadableBytes, span)));
+        back.findings.extend(scan.bad.iter().map(|span| note(FindingKind::DamagedBytes, span)));
+        let mut window = Window::new(disk, &file, limit);
+        for framed in &scan.frames {
+            let counts = sealed.sequences.is_some_and(|(from, to)| (from..=to).contains(&framed.sequence));
+            if !counts || lost.contains(framed.sequence.0) {
+                continue;
+            }
+            let payload = window.frame(framed.seat(generation))?.ok();
+            let record = payload.and_then(|(_, payload)| frame::decode(payload));
+            let record = record.ok_or(OpenError::NotUnderstood { sequence: framed.sequence, place: framed.place })?;
+            see(&record);
+            // Whose counters count does not matter: only the key file comes of this.
+            back.found.note(Actor(0), framed.sequence, &record, framed.place);
+            back.sequences.insert(framed.sequence.0);
+        }
+        Ok(back)
+    }
+
+    /// Is every record there that was sealed? If not, how many are gone.
+    pub(super) fn missing(&self, sealed: &SealedSegment) -> Option<Finding> {
+        let gone = sealed.records.checked_sub(self.found.records).filter(|gone| *gone > 0)?;
+        let from = sealed.sequences.map_or(0, |(lowest, _)| lowest.0);
+        Some(Finding { segment: sealed.segment, ..lost_records(from, from + gone - 1) })
+    }
+}
+
+/// Enough of the header to verify the frames; the rest says nothing about a sealed segment.
+fn header_of(sealed: &SealedSegment) -> SegmentHeader {
+    SegmentHeader {
+        segment: sealed.segment,
+        generation: sealed.generation,
+        first: Sequence(0),
+        durable_before: Sequence(0),
+        predecessor: 0,
+        predecessor_end: 0,
+        cut_after: Sequence(0),
+        origin: Origin::Appended,
+    }
+}
+
+/// Reads a key file from end to end: is it the one the manifest speaks of, and intact?
+pub(super) fn key_file_is_sound<D: Disk>(disk: &Arc<D>, sealed: &SealedSegment) -> Result<bool, OpenError> {
+    let read = || {
+        let file = KeyFile::open(disk.clone(), sealed.segment, sealed.generation)?;
+        let mut cursor = file.iter_from(&[]);
+        while cursor.next()?.is_some() {}
+        Ok(sealed.key_file == file.summary().into())
+    };
+    match read().map_err(Setback::key_file) {
+        Ok(sound) => Ok(sound),
+        Err(Setback::Doubt(..)) => Ok(false),
+        Err(Setback::Failed(error)) => Err(error),
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Looks at the sealed log as closely as `care` demands; what is amiss is put right or, once clocks are
+    /// to be reset, taken off the list.
+    pub(super) fn mend(&mut self, care: Care) -> Result<Vec<Finding>, Setback> {
+        let mut findings = Vec::new();
+        if care == Care::Trusting {
+            return Ok(findings);
+        }
+        for sealed in self.identity.sealed.segments.clone() {
+            let sound = key_file_is_sound(&self.disk, &sealed)?;
+            if sound && care < Care::Verifying {
+                continue;
+            }
+            let back = ReadBack::read(&*self.disk, &self.reader, &sealed, &lost_of(&self.identity), |_| {})?;
+            let missing = back.missing(&sealed);
+            if missing.is_some() && care < Care::Resetting {
+                return Err(Setback::Doubt(Care::Resetting, OpenError::Disk(incomplete(&sealed))));
+            }
+            if !sound {
+                findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
+            }
+            findings.extend(back.findings.iter().cloned());
+            if missing.is_some() {
+                self.give_up(&sealed, &back);
+            }
+            if !sound || missing.is_some() {
+                self.replace_key_file(back.found)?;
+            }
+            findings.extend(missing);
+        }
+        Ok(findings)
+    }
+
+    /// Notes as lost what a segment had and has no more.
+    fn give_up(&mut self, sealed: &SealedSegment, back: &ReadBack) {
+        let mut lost = lost_of(&self.identity);
+        lost.union(&self.identity.sealed.only_in(sealed).difference(&back.sequences));
+        self.identity.lost = lost.ranges().collect();
+    }
+
+    /// Writes a key file of what was read back. The manifest that speaks of it follows; until then the old
+    /// one speaks of another file, or of the same bytes.
+    fn replace_key_file(&mut self, mut found: TailSegment) -> Result<(), DiskError> {
+        let summary = write_key_file(&*self.disk, &mut found.run)?;
+        sync_names(&*self.disk)?;
+        self.identity.sealed.put(found.sealed(summary.into()));
+        Ok(())
+    }
+}
+
+fn incomplete(sealed: &SealedSegment) -> DiskError {
+    DiskError {
+        kind: DiskErrorKind::Failed,
+        operation: "read",
+        file: super::segment::segment_name(sealed.segment).0,
+        detail: "records that were sealed are gone".into(),
+    }
+}

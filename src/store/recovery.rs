@@ -1,0 +1,385 @@
+//! An opening half-way: from the verdict to an open store.
+
+use super::checkpoint::checkpoint_name;
+use super::checkpoint::is_checkpoint;
+use super::frame::{self, Entry};
+use super::gather::Gathered;
+use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
+use super::key_file::segment_of_key_file;
+use super::log::{Phase, Settings, poisoned_by};
+use super::reader::OpenSegment;
+use super::scan::{Framed, Window};
+use super::seal::Sealing;
+use super::segment::{quarantine_name, segment_name};
+use super::setback::Setback;
+use super::survey::{Survey, Unsound};
+use super::tail::TailSegment;
+use super::tracker::ClockTracker;
+use super::verdict::{Care, Verdict, lost_of};
+use super::{
+    AppendError, Body, Disk, DiskError, Finding, FindingKind, Log, OpenError, OpenOptions, Opened, PartitionTable,
+    Place, Published, ReadError, Reader, Record, Recovered, RecoveredHint, Sequence,
+};
+use crate::base::{Mutation, NodeId, broken};
+use crate::causal::DotSet;
+use crate::ring::PartitionId;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Bytes of the unproven tail copied at once: bounds memory, costs nothing in speed.
+const COPY_BYTES: usize = 8 << 20;
+
+/// Smallest segment: a header and a few records. Tests use it; below it every record would roll.
+const MIN_SEGMENT_BYTES: u32 = 4096;
+
+/// Most segments that recovery leaves for the log to seal: what rolls wear off soon, and the next opening
+/// scans in a second.
+const MAX_UNSEALED: usize = 2;
+
+/// An opening half-way.
+pub(super) struct Recovery<D: Disk> {
+    log: Log<D>,
+    survey: Survey,
+    verdict: Verdict,
+    care: Care,
+    /// So far only what recent records say of dots and keys.
+    tables: BTreeMap<PartitionId, PartitionTable>,
+    findings: Vec<Finding>,
+}
+
+/// The state of everything that is not per key at the end of the log, and what is written to get there.
+struct Claimed {
+    tracker: ClockTracker,
+    gathered: Gathered,
+}
+
+impl<D: Disk> Recovery<D> {
+    /// Takes the identity to go on under. What a crash from here on must not forget is written first.
+    pub(super) fn begin(
+        disk: Arc<D>,
+        options: &OpenOptions,
+        identity: Identity,
+        survey: Survey,
+        verdict: Verdict,
+        care: Care,
+    ) -> Result<Self, OpenError> {
+        let doubted = if survey.doubted { Care::Verifying } else { Care::Trusting };
+        let care = if verdict.resets() { Care::Resetting } else { care.max(doubted) };
+        match verdict.opening {
+            _ if verdict.resets() => put_marker(&*disk, &marker_name())?,
+            super::Opening::Renewed { .. } => identity.replace(&*disk)?,
+            super::Opening::New | super::Opening::Kept => {}
+        }
+        let reader = Reader::new(disk.clone());
+        let mut finished = VecDeque::new();
+        for sealed in &identity.sealed.segments {
+            reader.admit(sealed.segment, sealed.generation, None);
+        }
+        for (segment, found) in survey.segments.range(..=identity.newest) {
+            reader.admit(*segment, found.header.generation, None);
+            finished.push_back(TailSegment::new(*segment, found.header.generation));
+        }
+        let settings = Settings {
+            segment_bytes: options.segment_bytes.max(MIN_SEGMENT_BYTES),
+            durability: options.durability,
+            // An attempt must not take the blocks of the one before for its own.
+            nonce: (options.fresh_actor.0 ^ options.boot.rotate_left(32)).wrapping_add(care as u64),
+        };
+        let mut tracker = match &survey.sealed {
+            Some((_, Some(checkpoint))) => checkpoint.tracker(identity.actor, identity.birth),
+            _ => ClockTracker::new(identity.actor, identity.birth),
+        };
+        let lost = lost_of(&identity);
+        tracker.hints.retain(|hint, _| !lost.contains(hint.0));
+        let listed = identity.sealed.segments.last().map_or(0, |sealed| sealed.segment);
+        let log = Log {
+            disk,
+            reader,
+            settings,
+            phase: Phase::Recovering,
+            active: None,
+            finished,
+            tracker,
+            unfinished: None,
+            next_segment: survey.highest.max(identity.newest).max(listed).max(identity.sealed.first_tail) + 1,
+            last: verdict.last,
+            durable: verdict.durable,
+            predecessor: verdict.end,
+            failed: None,
+            identity,
+        };
+        let findings = verdict.findings.clone();
+        Ok(Recovery { log, survey, verdict, care, tables: BTreeMap::new(), findings })
+    }
+
+    pub(super) fn run(mut self) -> Result<Opened<D>, Setback> {
+        self.remove_unanswered()?;
+        let findings = self.log.mend(self.care)?;
+        self.findings.extend(findings);
+        self.read_tail()?;
+        let Claimed { tracker, mut gathered } = self.claim()?;
+        for (partition, claims) in tracker.partitions {
+            gathered.tables.entry(partition).or_default().claim(claims);
+        }
+        let Gathered { mut tables, leftovers, hints } = gathered;
+        self.restore_leftovers(&mut tables, leftovers)?;
+        let hints = self.recover_hints(tracker.hints, &hints)?;
+        self.count_from_hints_if_broken(&mut tables, &hints);
+        self.cut_torn_tail()?;
+        self.settle()?;
+        self.seal_backlog()?;
+        let recovered = Recovered {
+            actor: self.log.identity.actor,
+            opening: self.verdict.opening,
+            tables,
+            hints,
+            complete_by_default: self.log.identity.birth == Birth::Complete,
+            findings: self.findings,
+        };
+        Ok(Opened { reader: self.log.reader.clone(), log: self.log, recovered })
+    }
+
+    /// Takes away segments that were begun and never answered for, so that their names are free.
+    fn remove_unanswered(&mut self) -> Result<(), DiskError> {
+        let unanswered = self.survey.beyond(self.log.identity.newest);
+        for segment in &unanswered {
+            self.log.disk.remove(&segment_name(*segment))?;
+        }
+        if unanswered.is_empty() { Ok(()) } else { sync_names(&*self.log.disk) }
+    }
+
+    /// Notes what the tail says, and makes all of it durable.
+    fn read_tail(&mut self) -> Result<(), Setback> {
+        let accepted = std::mem::take(&mut self.verdict.accepted);
+        let proven = accepted.partition_point(|framed| framed.sequence <= self.verdict.durable);
+        let (proven, unproven) = accepted.split_at(proven);
+        self.note_all(proven)?;
+        self.copy_tail(unproven)?;
+        Ok(())
+    }
+
+    /// Takes note of records that are durable where they lie.
+    fn note_all(&mut self, frames: &[Framed]) -> Result<(), OpenError> {
+        let actor = self.log.identity.actor;
+        for run in frames.chunk_by(|a, b| a.place.segment == b.place.segment) {
+            let Some(Framed { place: Place { segment, .. }, .. }) = run.first() else { continue };
+            let Some(OpenSegment { file, generation }) = self.log.reader.file(*segment)? else { continue };
+            let Some(tail) = self.log.finished.iter_mut().find(|tail| tail.segment == *segment) else { continue };
+            let mut window = Window::new(&*self.log.disk, &file, Framed::end(run));
+            for framed in run {
+                let Framed { sequence, place } = *framed;
+                let record =
+                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
+                tail.note(actor, sequence, &record, place);
+                remember(&mut self.tables, &record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the records behind the last durable marker anew, under their own sequences: they may be
+    /// in the page cache alone, and a sync of the old file would not tell (PROTOCOL R17).
+    fn copy_tail(&mut self, tail: &[Framed]) -> Result<(), OpenError> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for framed in tail {
+            let payload = self.log.reader.read_payload(framed.place)?;
+            bytes += payload.len();
+            batch.push((*framed, payload));
+            if bytes >= COPY_BYTES {
+                self.copy_batch(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.copy_batch(batch)
+    }
+
+    fn copy_batch(&mut self, batch: Vec<(Framed, Vec<u8>)>) -> Result<(), OpenError> {
+        let mut records = Vec::with_capacity(batch.len());
+        for (Framed { sequence, place }, payload) in batch {
+            let record = frame::decode(&payload).ok_or(OpenError::NotUnderstood { sequence, place })?;
+            remember(&mut self.tables, &record);
+            records.push((sequence, record));
+        }
+        let entries: Vec<Entry<'_>> = records.iter().map(|(sequence, record)| Entry::of(*sequence, record)).collect();
+        self.log.write(&entries).map_err(append_failed)?;
+        Ok(())
+    }
+
+    /// Finds every key, and what each partition claims: after damage, what PROTOCOL R8 leaves of it.
+    fn claim(&mut self) -> Result<Claimed, Setback> {
+        let before = self.tracker_at_end();
+        let tables = std::mem::take(&mut self.tables);
+        let gathered = Gathered::from_log(&self.log, tables, &before.hints).map_err(Setback::key_file)?;
+        if !self.verdict.resets() {
+            return Ok(Claimed { tracker: before, gathered });
+        }
+        let clocks = self.reduced_clocks(&before, &gathered)?;
+        self.write_resets(clocks)?;
+        Ok(Claimed { tracker: self.tracker_at_end(), gathered })
+    }
+
+    /// The next header says that what lies behind the good end does not count.
+    fn cut_torn_tail(&mut self) -> Result<(), OpenError> {
+        let torn = self.verdict.findings.iter().any(|finding| finding.kind == FindingKind::TornTail);
+        if torn && self.log.active.is_none() {
+            self.log.roll(Sequence(self.verdict.last.0 + 1), 0).map_err(append_failed)?;
+        }
+        Ok(())
+    }
+
+    /// The sealed log's state, gone on with by the tail.
+    fn tracker_at_end(&self) -> ClockTracker {
+        let mut tracker = self.log.tracker.clone();
+        self.log.tails().for_each(|tail| tracker.apply(&tail.steps));
+        tracker
+    }
+
+    /// Every partition's clock as PROTOCOL R8 allows it: the dots of live versions that are there.
+    fn reduced_clocks(
+        &self,
+        before: &ClockTracker,
+        gathered: &Gathered,
+    ) -> Result<BTreeMap<PartitionId, DotSet>, Setback> {
+        if broken(Mutation::DamageKeepClock) || broken(Mutation::DamageSubtractLive) {
+            return Ok(before.partitions.iter().map(|(id, claims)| (*id, claims.clock.clone())).collect());
+        }
+        let mut clocks: BTreeMap<PartitionId, DotSet> =
+            before.partitions.keys().map(|partition| (*partition, DotSet::EMPTY)).collect();
+        clocks.extend(gathered.live_dots(&self.log)?);
+        Ok(clocks)
+    }
+
+    /// R8 in its simple form: every partition claims the dots of its live versions, nothing else.
+    fn write_resets(&mut self, clocks: BTreeMap<PartitionId, DotSet>) -> Result<(), OpenError> {
+        let records: Vec<Record> =
+            clocks.into_iter().map(|(partition, clock)| Record { partition, body: Body::Reset { clock } }).collect();
+        self.log.write(&Entry::all_after(self.log.last, &records)).map_err(append_failed)?;
+        Ok(())
+    }
+
+    /// Keys that have seen more than the clock keep saying so (PROTOCOL R12f).
+    fn restore_leftovers(
+        &self,
+        tables: &mut BTreeMap<PartitionId, PartitionTable>,
+        mut leftovers: Vec<(Place, Published)>,
+    ) -> Result<(), Setback> {
+        leftovers.sort_by_key(|(place, _)| *place);
+        for (place, before) in leftovers {
+            let Record { partition, body } = self.log.reader.read(place).map_err(Setback::record)?;
+            if let (Some(table), Body::Object { key, object, .. }) = (tables.get_mut(&partition), &body) {
+                table.restore_leftover(key, place, object, &before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hints that are still open, with what their records say. One whose record is gone is given up, but
+    /// only once clocks are reset.
+    fn recover_hints(
+        &mut self,
+        open: BTreeMap<Sequence, Vec<NodeId>>,
+        places: &BTreeMap<Sequence, Place>,
+    ) -> Result<BTreeMap<Sequence, RecoveredHint>, Setback> {
+        let mut hints = BTreeMap::new();
+        for (sequence, targets) in open {
+            let place = places.get(&sequence).copied().unwrap_or(Place { segment: 0, offset: 0, length: 0 });
+            match self.log.reader.read(place) {
+                Ok(Record { partition, body: Body::Hint(body) }) => {
+                    let outline = body.state.outline();
+                    let (key, dots) = (body.key, body.dots);
+                    hints.insert(sequence, RecoveredHint { partition, targets, key, dots, outline, place });
+                }
+                Ok(_) => return Err(OpenError::NotUnderstood { sequence, place }.into()),
+                Err(ReadError::Damaged { .. }) if self.care == Care::Resetting => self.give_up_hint(sequence),
+                Err(error) => return Err(Setback::record(error)),
+            }
+        }
+        Ok(hints)
+    }
+
+    fn give_up_hint(&mut self, sequence: Sequence) {
+        let mut lost = lost_of(&self.log.identity);
+        lost.insert(sequence.0);
+        self.log.identity.lost = lost.ranges().collect();
+        self.log.tracker.hints.remove(&sequence);
+    }
+
+    fn count_from_hints_if_broken(
+        &self,
+        tables: &mut BTreeMap<PartitionId, PartitionTable>,
+        hints: &BTreeMap<Sequence, RecoveredHint>,
+    ) {
+        if !broken(Mutation::CounterFromHints) {
+            return;
+        }
+        let actor = self.log.identity.actor;
+        for (partition, table) in tables {
+            let held = hints.values().filter(|hint| hint.partition == *partition);
+            table.minted = held.filter_map(|hint| hint.dots.of(actor)).map(|own| own.highest()).max().unwrap_or(0);
+        }
+    }
+
+    /// Makes the new identity the directory's, then takes away what it answers.
+    fn settle(&mut self) -> Result<(), Setback> {
+        self.log.sync().map_err(append_failed)?;
+        let log = &mut self.log;
+        let sealed =
+            self.survey.unsound.iter().filter(|(_, how)| **how == Unsound::Headless).map(|(segment, _)| segment);
+        let tail = self.survey.headless.iter().filter(|segment| **segment <= log.identity.newest);
+        for segment in sealed.chain(tail) {
+            log.disk.rename(&segment_name(*segment), &quarantine_name(*segment))?;
+        }
+        log.phase = Phase::Serving;
+        log.durable = log.last;
+        log.identity.durable = log.last;
+        log.identity.newest = log.newest().max(log.identity.newest);
+        sync_names(&*log.disk)?;
+        log.identity.replace(&*log.disk)?;
+        self.remove_spent()?;
+        let disk = &*self.log.disk;
+        let spent = [genesis_name(), doubt_name(), marker_name()];
+        for name in spent.iter().filter(|name| disk.open(name).is_ok()) {
+            disk.remove(name)?;
+            sync_names(disk)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away files that the manifest does not speak of.
+    fn remove_spent(&self) -> Result<(), DiskError> {
+        let (disk, sealed) = (&*self.log.disk, &self.log.identity.sealed);
+        for segment in &self.survey.spent {
+            disk.remove(&segment_name(*segment))?;
+        }
+        let checkpoint = sealed.checkpoint.map(|stamp| checkpoint_name(stamp.sequence));
+        for name in disk.list()? {
+            let key_file = segment_of_key_file(&name).is_some_and(|segment| sealed.get(segment).is_none());
+            if key_file || (is_checkpoint(&name) && checkpoint.as_ref() != Some(&name)) {
+                disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
+    fn seal_backlog(&mut self) -> Result<(), Setback> {
+        while self.log.finished.len() > MAX_UNSEALED {
+            if self.log.seal_next().map_err(append_failed)? != Sealing::Done {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An exchange finds by it what a peer lacks.
+fn remember(tables: &mut BTreeMap<PartitionId, PartitionTable>, record: &Record) {
+    if let Body::Object { key, dots, .. } = &record.body {
+        tables.entry(record.partition).or_default().remember(key, dots);
+    }
+}
+
+fn append_failed(error: AppendError) -> OpenError {
+    OpenError::Disk(poisoned_by(error))
+}
