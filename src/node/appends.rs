@@ -170,10 +170,10 @@ impl Shard {
         slot: Published,
     ) -> Applied {
         let Apply { key, state, dots, after } = apply;
-        let listed = self.listed(partition, key.hash64()).cloned();
+        let listed = self.listed(partition, key.hash64());
         let replica = self.replica(partition);
         let mut before = replica.fill_pending(object);
-        listed.iter().for_each(|clock| before.context.union(clock));
+        before.context.union(&listed);
         let mut entering = dots;
         state.versions.iter().for_each(|version| entering.insert(version.dot));
         let entering = entering.difference(replica.pending_clock());

@@ -367,12 +367,17 @@ impl Shard {
         self.session_applied(turn, id);
     }
 
-    /// What a running listing has said by now of a key of this hash: named or not, its source has seen this much
-    /// of it. A write that comes late, of a key that is held no more, must not outlive the join.
-    pub(super) fn listed(&self, partition: PartitionId, hash: u64) -> Option<&DotSet> {
+    /// What running listings have said by now of a key of this hash: named or not, their sources have seen this
+    /// much of it. A write that comes late, of a key that is held no more, must not outlive the join.
+    pub(super) fn listed(&self, partition: PartitionId, hash: u64) -> DotSet {
+        let mut said = DotSet::EMPTY;
+        if broken(Mutation::ListingForgotten) {
+            return said;
+        }
         let sessions = self.exchange.sessions.values().filter(|session| session.partition == partition);
-        let mut past = sessions.filter(|session| session.checked.is_some_and(|range| range.ends_behind(hash)));
-        past.next().map(|session| &session.clock)
+        let past = sessions.filter(|session| session.checked.is_some_and(|range| range.ends_behind(hash)));
+        past.for_each(|session| said.union(&session.clock));
+        said
     }
 
     /// One of this replica's keys: if the listing did not name it, the source has seen everything its

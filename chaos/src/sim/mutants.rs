@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// of `crash` by `cargo test --release -p chaos --no-default-features --features mutants --test crash`.
 pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::JoinOnBudget, "node::tests::mutants::a_join_after_the_first_answer_is_noticed"),
+    (Mutation::ListingForgotten, "node::tests::mutants::a_listing_forgotten_before_its_join_is_noticed"),
     (Mutation::HintDropOnSend, "node::tests::mutants::a_hint_dropped_when_sent_is_noticed"),
     (Mutation::HintRecordEach, "node::tests::mutants::a_record_for_each_hint_is_noticed"),
     (Mutation::WipedCountsAtOnce, "node::tests::mutants::a_filling_replica_that_counts_is_noticed"),

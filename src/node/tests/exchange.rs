@@ -411,7 +411,7 @@ fn a_key_beyond_a_page_is_not_absent_though_it_looks_like_one_within() {
 /// A write that comes between two pages, of a key that the first would have named if it still lived, is as dead
 /// as the source knows it to be: the join would cover its dot, and nothing would ever supersede it.
 #[test]
-fn a_write_that_comes_late_into_a_listing_stays_deleted() {
+pub(super) fn a_write_that_comes_late_into_a_listing_stays_deleted() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     let names: Vec<String> = (0..700).map(|number| format!("key {number}")).collect();

@@ -43,3 +43,8 @@ fn a_replica_complete_after_one_source_is_noticed() {
 fn a_filling_replica_that_counts_is_noticed() {
     caught(Mutation::WipedCountsAtOnce, reads::a_filling_replica_does_not_count);
 }
+
+#[test]
+fn a_listing_forgotten_before_its_join_is_noticed() {
+    caught(Mutation::ListingForgotten, exchange::a_write_that_comes_late_into_a_listing_stays_deleted);
+}
