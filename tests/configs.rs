@@ -324,6 +324,20 @@ fn a_reissued_certificate_replaces_the_old_one() {
 }
 
 #[test]
+fn serve_refuses_a_membership_port_that_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = &["--nodes", "a=127.0.0.1:7400", "--replicas", "1"];
+    complaint(&init(directory.path(), nodes), 0);
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    let config = directory.path().join("a/node.toml");
+    let free = "127.0.0.1:0";
+    let addresses = ["--node-peer-address", free, "--node-http-address", free, "--membership-address", &taken];
+    let output = dunlin(&[&["serve", "--config", config.to_str().unwrap()], &addresses[..]].concat());
+    says(&complaint(&output, 2), &["membership address", &taken, "cannot listen there"]);
+}
+
+#[test]
 fn serve_refuses_bad_settings_with_status_2_and_their_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("node.toml");

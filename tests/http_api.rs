@@ -669,7 +669,7 @@ fn failures_say_whether_anything_was_written() {
             (Failure::TooFewReplicas { required: 2, reachable: 1 }, 503, "too_few_replicas", json!(false)),
             (Failure::Overloaded, 503, "overloaded", json!(false)),
             (Failure::NotReady, 503, "not_ready", json!(false)),
-            (Failure::OutcomeUnknown { required: 2, acks: 1 }, 504, "outcome_unknown", json!(true)),
+            (Failure::OutcomeUnknown { required: 2, acks: 1, coordinator: None }, 504, "outcome_unknown", json!(true)),
             (Failure::DiskFull, 507, "disk_full", json!(false)),
             (Failure::TooManySiblings { limit: 64 }, 409, "siblings", json!(false)),
         ] {
@@ -680,6 +680,13 @@ fn failures_say_whether_anything_was_written() {
             assert_eq!(answer.header("retry-after").is_some(), status == 503);
             assert_eq!(answer.header("dunlin-node"), Some("n1"));
         }
+        let coordinator = Some(NodeId(3));
+        api.force(Outcome::Failed(Failure::OutcomeUnknown { required: 2, acks: 0, coordinator }));
+        let unheard = api.put("/kv/k", "v").await;
+        assert_eq!((told(&unheard), unheard.header("dunlin-node")), (problem(504, "outcome_unknown"), Some("n1")));
+        let unheard = unheard.json().unwrap();
+        assert_eq!((&unheard["coordinator"], &unheard["in_doubt"]), (&json!("n3"), &json!(true)));
+        assert!(unheard["detail"].as_str().unwrap().starts_with("n3 "), "{unheard}");
         api.force(Outcome::Failed(Failure::ReadTimeout { required: 2, answers: 1 }));
         let read = api.get("/kv/k").await;
         assert_eq!((told(&read), &read.json().unwrap()["acks"]), (problem(504, "outcome_unknown"), &json!(1)));

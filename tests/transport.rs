@@ -373,6 +373,24 @@ async fn a_peer_that_restarts_on_its_port_is_connected_again() {
 }
 
 #[tokio::test]
+async fn a_dial_that_reached_nobody_is_begun_anew_when_the_peer_shows_that_it_lives() {
+    let site = Site::new();
+    let a = site.start(A).await;
+    // Somebody who takes every packet and answers none: a dial to it goes on until it times out.
+    let nobody = tokio::net::UdpSocket::bind(loopback()).await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    a.transport.set_address(B, address.to_string());
+    let mut packet = [0; 2048];
+    within(nobody.recv_from(&mut packet)).await.unwrap();
+    drop(nobody);
+    let mut b = restarted(|| site.config(B, address)).await;
+    a.transport.send(&[B], &small(1));
+    b.knows(A, &a);
+    assert_eq!(b.numbers(A, 1).await, [1]);
+    assert_eq!(a.transport.counters().abandoned_dials, 1);
+}
+
+#[tokio::test]
 async fn a_peer_that_was_killed_resets_its_earlier_connections() {
     let site = Site::new();
     let a = site.start(A).await;
@@ -482,12 +500,15 @@ async fn detectors_exchange_datagrams_of_1100_bytes_and_full_syncs() {
     let (at_a, at_b) = (a.local_address().unwrap().to_string(), b.local_address().unwrap().to_string());
     let datagram = Bytes::from(vec![3; 1100]);
     a.send(at_b.clone(), datagram.clone());
-    assert_eq!(within(b.heard()).await, Some(Heard::Datagram { from: at_a.clone(), bytes: datagram.clone() }));
+    assert_eq!(
+        within(b.heard()).await,
+        Some(Heard::Datagram { sender: A, from: at_a.clone(), bytes: datagram.clone() })
+    );
     b.send(at_a.clone(), datagram.clone());
-    assert_eq!(within(a.heard()).await, Some(Heard::Datagram { from: at_b.clone(), bytes: datagram }));
+    assert_eq!(within(a.heard()).await, Some(Heard::Datagram { sender: B, from: at_b.clone(), bytes: datagram }));
     let whole = Bytes::from(vec![4; 500_000]);
     a.send_full(at_b, whole.clone());
-    assert_eq!(within(b.heard()).await, Some(Heard::FullSync { from: at_a, bytes: whole }));
+    assert_eq!(within(b.heard()).await, Some(Heard::FullSync { sender: A, from: at_a, bytes: whole }));
 }
 
 #[tokio::test]

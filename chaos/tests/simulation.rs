@@ -61,6 +61,8 @@ fn the_first_seeds_see_what_the_protocol_is_for() {
         "fault: Wipe",
         "message: Replayed",
         "disk: log poisoned",
+        "detector: a living node suspected or condemned",
+        "detector: alive again",
     ];
     assert_eq!(tally.never(&expected), Vec::<&str>::new(), "seen:\n{tally}");
 }

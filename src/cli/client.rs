@@ -1,5 +1,6 @@
 //! Runs the commands that talk to a cluster as a client.
 
+use super::block_on::block_on;
 use super::exit::ExitStatus;
 use super::kv::{self, DeleteArgs, Exit, GetArgs, Output, PutArgs};
 use std::io;
@@ -25,8 +26,7 @@ pub(super) fn delete(args: &DeleteArgs) -> ExitCode {
 }
 
 fn run(command: impl Future<Output = io::Result<Exit>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(command)) {
+    match block_on(command).and_then(|exit| exit) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
             eprintln!("dunlin: {error}");

@@ -19,6 +19,8 @@ impl ExitStatus {
     pub(super) const CLIENT_FAILED: Self = Self(3);
     /// The store could not make a write durable, stopped trusting itself, and the node left. Look at the disk.
     pub(super) const STORE_POISONED: Self = Self(10);
+    /// Another process runs under the node's identity, and it goes on: starting again only repeats the contest.
+    pub(super) const IDENTITY_TAKEN: Self = Self(11);
 }
 
 /// Why a command failed: one message for people, one number for programs.
@@ -43,6 +45,7 @@ impl From<ServeError> for Failure {
         let status = match error {
             ServeError::Refused(_) => ExitStatus::USAGE,
             ServeError::StorePoisoned(_) => ExitStatus::STORE_POISONED,
+            ServeError::IdentityTaken(_) => ExitStatus::IDENTITY_TAKEN,
             ServeError::Failed(_) => ExitStatus::FAILED,
         };
         Self { status, message: error.to_string() }
@@ -58,5 +61,19 @@ impl fmt::Display for Failure {
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> ExitCode {
         ExitCode::from(status.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_starting_again_cannot_mend_has_a_status_of_its_own() {
+        let status = |error: ServeError| Failure::from(error).status.0;
+        assert_eq!(status(ServeError::Failed("x".into())), 1);
+        assert_eq!(status(ServeError::Refused("x".into())), 2);
+        assert_eq!(status(ServeError::StorePoisoned("x".into())), 10);
+        assert_eq!(status(ServeError::IdentityTaken("x".into())), 11);
     }
 }

@@ -1,6 +1,6 @@
 //! `dunlin serve`: one node.
 
-use super::block_on::block_on;
+use super::block_on::{block_on, cannot_start};
 use super::exit::Failure;
 use super::logging;
 use super::overrides::Overrides;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// Every setting of the file is also a flag, --section-key, and a variable, DUNLIN_SECTION_KEY; a flag wins over a
 /// variable, that over the file. Exit status: 0 asked to end, 2 wrong call or settings, 10 the store could not make a
-/// write durable, 1 any other failure.
+/// write durable, 11 another process has the node's identity, 1 any other failure.
 #[derive(clap::Args)]
 pub(super) struct Serve {
     /// The configuration file; `dunlin cluster init` makes one for each node
@@ -54,5 +54,6 @@ fn serve(settings: Settings, parent: Parent) -> Result<(), Failure> {
     block_on(async {
         let signals = Signals::new().map_err(|error| Failure::new(format!("cannot take signals: {error}")))?;
         Ok(server::run(settings, requested(signals, parent)).await?)
-    })?
+    })
+    .map_err(|error| cannot_start(&error))?
 }

@@ -3,7 +3,7 @@
 use super::config::DetectorConfig;
 use super::event::{Counters, DetectorEffect, DetectorInput, MemberEvent};
 use super::identity::{Identity, IdentityError};
-use super::incoming::Channel;
+use super::incoming::{Channel, Origin};
 use super::member::{MAX_INCARNATION, MAX_MEMBERS, Member, MemberState};
 use super::message::encode_one;
 use super::probe::{Lap, Probe};
@@ -116,8 +116,12 @@ impl Detector {
         let mut turn = Turn { now: now.time, effects, events: Vec::new(), news: News::None };
         self.wake(&turn);
         match input {
-            DetectorInput::Datagram { from, bytes } => self.receive(from, &bytes, Channel::Datagram, &mut turn),
-            DetectorInput::FullSync { from, bytes } => self.receive(from, &bytes, Channel::Stream, &mut turn),
+            DetectorInput::Datagram { sender, from, bytes } => {
+                self.receive(Origin { sender, from, channel: Channel::Datagram }, &bytes, &mut turn);
+            }
+            DetectorInput::FullSync { sender, from, bytes } => {
+                self.receive(Origin { sender, from, channel: Channel::Stream }, &bytes, &mut turn);
+            }
             DetectorInput::Tick => {}
             DetectorInput::UpdateIdentity(identity) => self.update_identity(identity, &mut turn),
             DetectorInput::Leave => self.leave(&mut turn),

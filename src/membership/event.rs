@@ -9,6 +9,8 @@ use bytes::Bytes;
 pub enum DetectorInput {
     /// A datagram came.
     Datagram {
+        /// Who sent it, as the transport has proved.
+        sender: NodeId,
         /// Where an answer would reach the sender.
         from: String,
         /// Its content; anything at all.
@@ -16,6 +18,8 @@ pub enum DetectorInput {
     },
     /// A whole full-sync message, request or answer, came over a stream.
     FullSync {
+        /// Who sent it, as the transport has proved.
+        sender: NodeId,
         /// Where an answer would reach the sender.
         from: String,
         /// Its content; anything at all.
@@ -90,6 +94,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Messages of another cluster.
     pub foreign_cluster: u64,
+    /// Messages that said they were of another node than the one that sent them.
+    pub false_sender: u64,
     /// Members not taken in because [`super::MAX_MEMBERS`] are known.
     pub members_refused: u64,
     /// Indirect pings not made because too many are under way.

@@ -15,6 +15,16 @@ pub(super) enum Channel {
     Stream,
 }
 
+/// Where a message came from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// Who sent it, proved.
+    pub(super) sender: NodeId,
+    /// Where an answer reaches it.
+    pub(super) from: String,
+    pub(super) channel: Channel,
+}
+
 impl Channel {
     fn limit(self) -> usize {
         match self {
@@ -30,15 +40,19 @@ impl Channel {
 }
 
 impl Detector {
-    /// Takes a message: learns its records, then does what it asks.
-    pub(super) fn receive(&mut self, from: String, bytes: &[u8], channel: Channel, turn: &mut Turn<'_>) {
+    /// Takes a message: learns its records, then does what it asks. One that does not say who really sent
+    /// it is dropped: nobody acknowledges a ping, or claims an incarnation, in another's name.
+    pub(super) fn receive(&mut self, origin: Origin, bytes: &[u8], turn: &mut Turn<'_>) {
+        let Origin { sender, from, channel } = origin;
         let cluster = self.roster.own().identity.cluster;
         let message = match Message::decode(bytes, channel.limit(), cluster) {
             Ok(message) if channel.carries(message.header.kind) => message,
             Ok(_) | Err(MessageError::Malformed) => return self.counters.malformed += 1,
             Err(MessageError::ForeignCluster) => return self.counters.foreign_cluster += 1,
         };
-        let sender = message.header.sender;
+        if message.header.sender != sender {
+            return self.counters.false_sender += 1;
+        }
         let was_reachable = self.roster.is_reachable(sender);
         let own_before = self.roster.own().incarnation;
         for record in &message.records {

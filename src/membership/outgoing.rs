@@ -151,7 +151,7 @@ mod tests {
     fn replies(detector: &mut Detector, header: &Header, records: &[Member]) -> Vec<Message> {
         let mut writer = MessageWriter::new(header, MAX_DATAGRAM_BYTES);
         assert!(records.iter().all(|record| writer.push(record)));
-        let input = DetectorInput::Datagram { from: "peer".into(), bytes: writer.finish() };
+        let input = DetectorInput::Datagram { sender: header.sender, from: "peer".into(), bytes: writer.finish() };
         let mut effects = Vec::new();
         detector.handle(Now::default(), input, &mut effects);
         let to_peer = effects.into_iter().filter_map(|effect| match effect {

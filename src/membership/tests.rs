@@ -1,7 +1,7 @@
 //! Whole clusters of detectors in virtual time: a network with delay, loss, cuts, and processes that
 //! die, sleep and come back. Everything from one seed.
 
-use super::message::{MessageWriter, tests::ping};
+use super::message::{Header, MessageKind, MessageWriter, tests::ping};
 use super::*;
 use crate::base::{ClusterId, NodeId, Now, Random, Time, WallTime};
 use bytes::Bytes;
@@ -155,16 +155,17 @@ impl World {
             trace.push(format!("{} {from} {effect:?}", self.time.0));
         }
         let from_address = from.to_string();
+        let sender = self.hosts[from].identity.node;
         match effect {
             DetectorEffect::SendDatagram { to, bytes } => {
                 self.largest_datagram = self.largest_datagram.max(bytes.len());
                 if !self.random.chance(self.loss) {
-                    self.fly(to, DetectorInput::Datagram { from: from_address, bytes });
+                    self.fly(to, DetectorInput::Datagram { sender, from: from_address, bytes });
                 }
             }
             DetectorEffect::SendFullSync { to, bytes } => {
                 assert!(bytes.len() <= MAX_FULL_SYNC_BYTES);
-                self.fly(to, DetectorInput::FullSync { from: from_address, bytes });
+                self.fly(to, DetectorInput::FullSync { sender, from: from_address, bytes });
             }
             DetectorEffect::Changed(events) => {
                 let time = self.time;
@@ -181,7 +182,7 @@ impl World {
         let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
         assert!(writer.push(&slander));
         let bytes = writer.finish();
-        self.input(&address(hearer), DetectorInput::Datagram { from: address(1), bytes });
+        self.input(&address(hearer), DetectorInput::Datagram { sender: NodeId(1), from: address(1), bytes });
     }
 
     fn fly(&mut self, to: String, input: DetectorInput) {
@@ -588,9 +589,32 @@ fn foreign_and_broken_messages_are_counted_and_change_nothing() {
     assert!(world.host(0).detector.counters().foreign_cluster > 0);
     assert_eq!(world.host(0).detector.members().len(), 3);
     assert_eq!(world.host(50).detector.members().len(), 1);
-    let garbage = DetectorInput::Datagram { from: address(1), bytes: Bytes::from_static(b"\x01garbage") };
+    let bytes = Bytes::from_static(b"\x01garbage");
+    let garbage = DetectorInput::Datagram { sender: NodeId(1), from: address(1), bytes };
     world.input(&address(0), garbage);
     assert_eq!(world.host(0).detector.counters().malformed, 1);
+}
+
+/// Rule: who sent a message is what the transport has proved. One that says it is another's is dropped
+/// whole, on either channel: no verdict in it is believed, nothing is answered.
+#[test]
+fn nobody_speaks_in_the_name_of_another() {
+    let mut world = World::settled(18, 3);
+    let slander = world.host(0).detector.members()[&NodeId(2)].judged(MemberState::Down);
+    for (kind, stream) in [(MessageKind::Ping, false), (MessageKind::SyncRequest, true)] {
+        let mut writer = MessageWriter::new(&Header { kind, ..ping() }, MAX_DATAGRAM_BYTES);
+        assert!(writer.push(&slander));
+        let (sender, from, bytes) = (NodeId(2), address(2), writer.finish());
+        let input = match stream {
+            true => DetectorInput::FullSync { sender, from, bytes },
+            false => DetectorInput::Datagram { sender, from, bytes },
+        };
+        let flying = world.flying.len();
+        world.input(&address(0), input);
+        assert_eq!(world.flying.len(), flying, "an answer to {kind:?}");
+    }
+    assert_eq!(world.host(0).detector.counters().false_sender, 2);
+    assert_eq!(world.state(0, 2), Some(MemberState::Alive));
 }
 
 /// Rule: a detector that has handled nothing is due at once; a node that left is due never again.
@@ -621,10 +645,10 @@ proptest! {
             if let Some(first) = bytes.first_mut() {
                 *first = 1;
             }
-            let (from, bytes) = (address(9), Bytes::from(bytes));
+            let (sender, from, bytes) = (NodeId(1), address(9), Bytes::from(bytes));
             let input = match stream {
-                true => DetectorInput::FullSync { from, bytes },
-                false => DetectorInput::Datagram { from, bytes },
+                true => DetectorInput::FullSync { sender, from, bytes },
+                false => DetectorInput::Datagram { sender, from, bytes },
             };
             world.input(&address(0), input);
         }

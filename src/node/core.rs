@@ -6,7 +6,7 @@ use crate::base::{NodeId, Now, Random, Time};
 use crate::causal::DotSet;
 use crate::replication::Message;
 use crate::ring::PartitionId;
-use crate::store::Recovered;
+use crate::store::{Holder, Place, Recovered};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,6 +104,13 @@ impl Node {
                     shard.handle(turn, Input::View(Arc::clone(&view)));
                 }
             }
+            Input::Relocated(moved) => {
+                let count = self.shards.len();
+                for (at, shard) in self.shards.iter_mut().enumerate() {
+                    let own = moved.iter().filter(|moved| moved.partition.0 as usize % count == at);
+                    shard.handle(turn, Input::Relocated(own.cloned().collect()));
+                }
+            }
             Input::Tick => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Tick)),
             Input::Message { from, message: Message::ClockQuery { session, clocks } } => {
                 // Shards of two nodes need not match: each answers for its own partitions.
@@ -149,6 +156,13 @@ impl Node {
         status
     }
 
+    /// Does this record still count: does a key's slot or an open hint name its place? What compaction asks
+    /// before it copies one.
+    pub fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
+        let shard = self.shards.get(partition.0 as usize % self.shards.len());
+        shard.is_some_and(|shard| shard.is_current(partition, holder, place))
+    }
+
     /// A partition's durable state, if anything is known of it here.
     pub fn partition_report(&self, partition: PartitionId) -> Option<PartitionReport> {
         let shard = self.shards.get(partition.0 as usize % self.shards.len())?;
@@ -184,7 +198,7 @@ impl Node {
                 Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => of_number(*session),
                 Message::ClockQuery { .. } => 0,
             },
-            Input::View(_) | Input::Tick => 0,
+            Input::View(_) | Input::Relocated(_) | Input::Tick => 0,
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum Effect {
         /// What.
         record: Record,
     },
-    /// Read a record. Answered once; at once if the page cache has it.
+    /// Read a record. Answered once; at once if the page cache has it, else in any order.
     Read {
         /// Whose request it is.
         shard: usize,

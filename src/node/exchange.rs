@@ -16,7 +16,7 @@ use crate::base::{Key, Mutation, NodeId, Time, broken};
 use crate::causal::{Actor, DotSet, Filled};
 use crate::replication::{ClockEntry, ClockNeed, ClockReport, Message, PulledObject};
 use crate::ring::PartitionId;
-use crate::store::{Body, Published};
+use crate::store::{Body, Place, Published};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -67,8 +67,14 @@ struct Session {
     stage: Stage,
     /// Objects received and not yet appended.
     applying: usize,
-    /// Keys the current batch of a listing named.
+    /// Keys the current batch named.
     named: BTreeSet<Key>,
+    /// Where named keys were found: such a slot holds no other key.
+    found: BTreeSet<Place>,
+    /// What the current batch, a listing's, covers: set until its objects are applied.
+    unchecked: Option<Range>,
+    /// What it covers, once the own keys in it are looked at.
+    checked: Option<Range>,
     progress_at: Time,
 }
 
@@ -220,6 +226,9 @@ impl Shard {
             stage: Stage::Pulling,
             applying: 0,
             named: BTreeSet::new(),
+            found: BTreeSet::new(),
+            unchecked: None,
+            checked: None,
             progress_at: turn.now.time,
         };
         self.exchange.sessions.insert(id, session);
@@ -295,35 +304,44 @@ impl Shard {
         self.take_batch(turn, id, batch.objects, listed);
     }
 
-    /// Applies the objects of a batch, and whatever a listing says by not naming it.
+    /// Applies the objects of a batch; then, of a listing, whatever it says by not naming it.
     fn take_batch(&mut self, turn: &mut Turn<'_>, id: u64, objects: Vec<PulledObject>, listed: Option<Range>) {
         let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
         let partition = session.partition;
         session.named = objects.iter().map(|object| object.key.clone()).collect();
+        session.found.clear();
+        session.unchecked = listed.filter(|_| !broken(Mutation::NoAbsentKeys));
         // One for the batch itself, so that the session cannot go on while its steps are being issued.
         session.applying += objects.len() + 1;
         for PulledObject { key, state, dots } in objects {
             let apply = Apply { key: key.clone(), state, dots, after: After::Nothing };
             self.update(turn, partition, &key, UpdateStep::Pulled { session: id, apply });
         }
-        if let Some(range) = listed.filter(|_| !broken(Mutation::NoAbsentKeys)) {
-            self.check_absent(turn, id, partition, range);
-        }
         self.session_applied(turn, id);
     }
 
-    /// Looks at every own key of a listing's range that the listing may not have named (PROTOCOL R7).
-    fn check_absent(&mut self, turn: &mut Turn<'_>, id: u64, partition: PartitionId, range: Range) {
+    /// An object of a session was looked for, and its key's record lies here.
+    pub(super) fn object_found(&mut self, id: u64, place: Option<Place>) {
+        if let Some(session) = self.exchange.sessions.get_mut(&id) {
+            session.found.extend(place);
+        }
+    }
+
+    /// Looks at every own key of a listing's range that the listing may not have named (PROTOCOL R7). An
+    /// index does not tell all keys apart, so a slot is left out only if a named key was found in it, and
+    /// a slot at either end of the range may hold a key beyond it.
+    fn check_absent(&mut self, turn: &mut Turn<'_>, id: u64, range: Range) {
         let Some(session) = self.exchange.sessions.get(&id) else { return };
-        let named: BTreeSet<u64> = session.named.iter().map(Key::hash64).collect();
+        let (partition, found) = (session.partition, session.found.clone());
         let replica = self.replica(partition);
-        let in_range = replica.table.index.from(range.from).take_while(|(hash, _)| range.covers(*hash));
-        let sole = |hash: u64| replica.table.index.candidates(hash).nth(1).is_none();
-        let slots: Vec<_> = in_range.filter(|(hash, _)| !named.contains(hash) || !sole(*hash)).collect();
+        let in_range = replica.table.index.from(range.from).take_while(|(hash, _)| range.ends_behind(*hash));
+        let slots: Vec<_> = in_range.filter(|(_, place)| !found.contains(place)).collect();
         let last = range.next.map_or(u64::MAX, |next| next - 1);
         let pending: Vec<Key> = replica.pending_keys(range.from, last).cloned().collect();
         if let Some(session) = self.exchange.sessions.get_mut(&id) {
-            session.applying += slots.len() + pending.len();
+            session.checked = Some(range);
+            // One for the check itself.
+            session.applying += slots.len() + pending.len() + 1;
         }
         for slot in slots {
             self.look_slot(turn, partition, slot, Look::Absent { session: id });
@@ -331,6 +349,7 @@ impl Shard {
         for key in pending {
             self.absent_checked(turn, partition, id, Some(key));
         }
+        self.session_applied(turn, id);
     }
 
     /// One of this replica's keys: if the listing did not name it, the source has seen everything its
@@ -338,7 +357,8 @@ impl Shard {
     pub(super) fn absent_checked(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64, key: Option<Key>) {
         let Some(session) = self.exchange.sessions.get(&id) else { return };
         let Some(key) = key else { return self.abort_session(turn, id) };
-        if session.named.contains(&key) {
+        let covered = session.checked.is_some_and(|range| range.covers(key.hash64()));
+        if !covered || session.named.contains(&key) {
             return self.session_applied(turn, id);
         }
         let state = Filled { versions: Vec::new(), context: session.clock.clone() };
@@ -346,13 +366,19 @@ impl Shard {
         self.update(turn, partition, &key, UpdateStep::Pulled { session: id, apply });
     }
 
-    /// One object of a session is appended; after the last, the session pulls on or joins.
+    /// One object of a session is appended; after the last, the session looks for what its batch did not name,
+    /// and then pulls on or joins.
     pub(super) fn session_applied(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
         session.applying -= 1;
         session.progress_at = turn.now.time;
+        if session.applying > 0 {
+            return;
+        }
+        if let Some(range) = session.unchecked.take() {
+            return self.check_absent(turn, id, range);
+        }
         match session.stage {
-            _ if session.applying > 0 => {}
             Stage::Pulling => self.pull(turn, id),
             Stage::Received => {
                 session.stage = Stage::Joining;
@@ -438,6 +464,10 @@ struct Range {
 
 impl Range {
     fn covers(self, hash: u64) -> bool {
-        hash >= self.from && self.next.is_none_or(|next| hash < next)
+        hash >= self.from && self.ends_behind(hash)
+    }
+
+    fn ends_behind(self, hash: u64) -> bool {
+        self.next.is_none_or(|next| hash < next)
     }
 }

@@ -99,7 +99,7 @@ impl Shard {
         }
     }
 
-    /// The node is down: whether it did the write will not be learned in time.
+    /// The node is down: whether it did the write will not be learned in time. The answer names it.
     pub(super) fn end_forwards_to(&mut self, turn: &mut Turn<'_>, node: NodeId) {
         let ended: Vec<u64> = self.forwards.iter().filter(|(_, f)| f.to == node).map(|(id, _)| *id).collect();
         for id in ended {
@@ -111,6 +111,6 @@ impl Shard {
         let Some(forward) = self.forwards.remove(&id) else { return };
         let partition = self.view.layout.partitioning.of(&forward.command.key);
         let required = forward.command.options.w.of(self.view.layout.primaries(partition).len()).unwrap_or(0);
-        turn.fail(forward.origin, Failure::OutcomeUnknown { required, acks: 0 });
+        turn.fail(forward.origin, Failure::OutcomeUnknown { required, acks: 0, coordinator: Some(forward.to) });
     }
 }

@@ -106,6 +106,18 @@ impl Hints {
         self.hints.insert(sequence, hint);
     }
 
+    /// Where an open hint's record lies.
+    pub(super) fn place_of(&self, sequence: Sequence) -> Option<Place> {
+        self.hints.get(&sequence).map(|hint| hint.place)
+    }
+
+    /// Compaction has copied a hint's record.
+    pub(super) fn relocate(&mut self, sequence: Sequence, from: Place, to: Place) {
+        if let Some(hint) = self.hints.get_mut(&sequence).filter(|hint| hint.place.is(&from)) {
+            hint.place = to;
+        }
+    }
+
     /// A target has its hint durably, and the log says so.
     pub(super) fn done(&mut self, sequence: Sequence, target: NodeId) {
         if let Some(queue) = self.queues.get_mut(&target) {

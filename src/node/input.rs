@@ -3,7 +3,7 @@
 use crate::base::NodeId;
 use crate::replication::{Command, Message};
 use crate::ring::Layout;
-use crate::store::{Place, Record, Sequence};
+use crate::store::{Moved, Place, Record, Sequence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub enum Input {
         /// How it ended.
         answer: StoreAnswer,
     },
+    /// Compaction has copied these records. When this returns, nothing in memory names their old places any
+    /// more; reads that were under way may still fail there, and are made again.
+    Relocated(Vec<Moved>),
     /// The routing snapshot has changed.
     View(Arc<View>),
     /// The deadline the node named has come.
@@ -72,8 +75,12 @@ pub struct View {
 /// What routing needs to know of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeerState {
-    /// Alive, or only suspected: worth asking.
-    Up,
+    /// Alive, or only suspected, and connected: worth asking.
+    Up {
+        /// The random number of its process. Another one than before: that process has taken the requests it
+        /// had with it.
+        epoch: u64,
+    },
     /// Believed down: skipped, hinted for.
     Down,
 }
@@ -81,6 +88,14 @@ pub enum PeerState {
 impl View {
     /// Is this node worth asking? Oneself always is.
     pub fn is_up(&self, node: NodeId) -> bool {
-        node == self.me || self.peers.get(&node) == Some(&PeerState::Up)
+        node == self.me || self.epoch_of(node).is_some()
+    }
+
+    /// The process of a peer that is up.
+    pub(super) fn epoch_of(&self, node: NodeId) -> Option<u64> {
+        match self.peers.get(&node) {
+            Some(PeerState::Up { epoch }) => Some(*epoch),
+            Some(PeerState::Down) | None => None,
+        }
     }
 }

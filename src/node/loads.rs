@@ -31,7 +31,7 @@ pub(super) struct Load {
 enum Purpose {
     Update(Key),
     Look(Key, Look),
-    /// A listing's slot: its key is not known before it is read.
+    /// A listing's slot: its key is not known before it is read, and the hash is cut.
     Slot {
         hash: u64,
         look: Look,
@@ -106,6 +106,7 @@ impl Shard {
             UpdateStep::Coordinate { write } => self.mint(turn, write, object, slot),
             UpdateStep::Apply(apply) => self.apply(turn, partition, apply, object, slot),
             UpdateStep::Pulled { session, apply } => {
+                self.object_found(session, slot.place);
                 self.apply(turn, partition, apply, object, slot);
                 self.session_applied(turn, session);
             }
@@ -206,6 +207,12 @@ impl Shard {
         key: &Key,
         found: Option<(Place, Record)>,
     ) {
+        // Nothing is appended for a key while its object is read: only compaction can have moved the record.
+        if let Some((place, _)) = &found
+            && !self.replica(partition).table.index.holds(key.hash64(), *place)
+        {
+            return self.load_update(turn, partition, key);
+        }
         let (object, slot) = match found {
             Some((place, record)) => {
                 let object = object_of(record);
@@ -246,7 +253,23 @@ impl Shard {
     }
 
     fn load_failed(&mut self, turn: &mut Turn<'_>, load: Load) {
-        let Load { partition, purpose, .. } = load;
+        let Load { partition, purpose, candidates, tried } = load;
+        // A record that compaction has moved meanwhile is read where it is now.
+        match &purpose {
+            Purpose::Update(key) if self.has_moved(partition, key, &candidates) => {
+                return self.load_update(turn, partition, key);
+            }
+            Purpose::Look(key, look) if self.has_moved(partition, key, &candidates) => {
+                return self.look(turn, partition, key, *look);
+            }
+            Purpose::Hint { sequence, use_ } => {
+                let place = self.hints.place_of(*sequence);
+                if let Some(place) = place.filter(|place| candidates.get(tried).is_none_or(|read| !read.is(place))) {
+                    return self.load_hint(turn, partition, (*sequence, place), *use_);
+                }
+            }
+            _ => {}
+        }
         if broken(Mutation::NotFoundOnReadError) {
             match purpose {
                 Purpose::Update(key) => return self.updates_loaded(turn, partition, &key, None),
@@ -263,6 +286,17 @@ impl Shard {
             Purpose::Look(_, look) | Purpose::Slot { look, .. } => self.show(turn, partition, None, None, look),
             Purpose::Hint { sequence, use_ } => self.hint_loaded(turn, sequence, None, use_),
         }
+    }
+
+    fn has_moved(&self, partition: PartitionId, key: &Key, candidates: &[Place]) -> bool {
+        let index = self.replicas.get(&partition).map(|replica| &replica.table.index);
+        index.is_some_and(|index| !index.candidates(key.hash64()).eq(candidates.iter().copied()))
+    }
+
+    /// Reads a key's object for the updates that wait for it.
+    fn load_update(&mut self, turn: &mut Turn<'_>, partition: PartitionId, key: &Key) {
+        let candidates = self.replica(partition).table.index.candidates(key.hash64()).collect();
+        self.load(turn, partition, Purpose::Update(key.clone()), candidates);
     }
 
     fn refuse_step(&mut self, turn: &mut Turn<'_>, step: &UpdateStep, failure: Failure, refusal: Refusal) {

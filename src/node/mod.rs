@@ -7,12 +7,17 @@
 //!  store answer -------> |   Shard .. Shard    | ------------> answer a client (exactly once)
 //!  view, time ---------> |                     | ------------> notice (logs, metrics, status)
 //!                        +---------------------+
+//!                                  ^ view
+//!  gossip, links, time-> +---------------------+ ------------> gossip (best effort)
+//!                        |  Control            | ------------> members (logs, metrics, status)
+//!                        +---------------------+
 //! ```
 //!
-//! Owns: shards, routing, what happens when. Must not know: sockets, files, threads, clocks. Invariant:
+//! Owns: shards, routing, what happens when; who is up, and the layout in force. Must not know: sockets, files, threads, clocks. Invariant:
 //! whatever claims durability is produced only while a storage answer is handled.
 
 mod appends;
+mod control;
 mod core;
 mod effect;
 mod exchange;
@@ -33,6 +38,7 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
+pub use self::control::{Control, ControlEffect, ControlInput};
 pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
 pub use effect::{Effect, Notice};
 pub use input::{Input, PeerState, StoreAnswer, View};

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// Most objects in one answer: a round trip's worth, small enough to let clients through between.
 const MAX_PULLED_OBJECTS: usize = 256;
 
-/// Bytes of records after which an answer ends. One record more may go over it.
+/// Bytes of records after which an answer ends, by lengths as the index rounds them. One record more may
+/// go over it.
 const MAX_PULLED_BYTES: u64 = 1 << 20;
 
 /// Who pulls.
@@ -119,7 +120,8 @@ impl Shard {
         }
     }
 
-    /// Slots of whole hashes only: a range of hashes is covered entirely or not at all.
+    /// Whole groups of slots only, for an index does not tell the keys of a group apart: every key from
+    /// `from` up to the next group is in the answer, and perhaps some before `from`.
     fn pull_listing(&mut self, turn: &mut Turn<'_>, id: u64, partition: PartitionId, from: u64) {
         let mut slots: Vec<(u64, Place)> = Vec::new();
         let (mut next, mut bytes) = (None, 0);

@@ -155,6 +155,15 @@ impl Replica {
         }
     }
 
+    /// Compaction has copied a key's durable record.
+    pub(super) fn relocate(&mut self, key: &Key, from: Place, to: Place) {
+        self.table.relocate(key, from, to);
+        let slot = self.keys.get_mut(key).map(|pending| &mut pending.slot);
+        if let Some(place) = slot.and_then(|slot| slot.place.as_mut()).filter(|place| place.is(&from)) {
+            *place = to;
+        }
+    }
+
     /// An append failed: everything behind it is void, and pending becomes durable again. Dots minted
     /// and lost are burnt, never handed out again (PROTOCOL R3).
     pub(super) fn void(&mut self, actor: Actor) {

@@ -17,7 +17,7 @@ use crate::base::{HybridTime, Key, NodeId, Now, Random, Time};
 use crate::causal::Actor;
 use crate::replication::{Claim, Command, Failure, Message, Operation, Outcome};
 use crate::ring::PartitionId;
-use crate::store::PartitionTable;
+use crate::store::{Holder, Moved, PartitionTable, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +144,7 @@ impl Shard {
             Input::Message { from, message } => self.message(turn, from, message),
             Input::Store { id, answer, .. } => self.stored(turn, id, answer),
             Input::View(view) => self.change_view(turn, view),
+            Input::Relocated(moved) => moved.iter().for_each(|moved| self.relocate(moved)),
             Input::Tick => {}
         }
         while let Some(timer) = self.timers.due(turn.now.time) {
@@ -223,10 +224,16 @@ impl Shard {
         let before = std::mem::replace(&mut self.view, view);
         let nodes: BTreeSet<NodeId> = before.peers.keys().chain(self.view.peers.keys()).copied().collect();
         for node in nodes {
-            match (before.is_up(node), self.view.is_up(node)) {
-                (true, false) => self.peer_down(turn, node),
-                (false, true) => self.hints.retry(node),
-                _ => {}
+            let (was, is) = (before.epoch_of(node), self.view.epoch_of(node));
+            if was == is {
+                continue;
+            }
+            // A process that was replaced between two looks has taken its open requests with it.
+            if was.is_some() {
+                self.peer_down(turn, node);
+            }
+            if is.is_some() {
+                self.hints.retry(node);
             }
         }
         self.timers.set(turn.now.time, Timer::Hints);
@@ -238,6 +245,27 @@ impl Shard {
         let open: Vec<u64> = self.writes.keys().copied().collect();
         for id in open {
             self.stand_in_for(turn, id, node);
+        }
+    }
+
+    fn relocate(&mut self, moved: &Moved) {
+        match &moved.holder {
+            Holder::Key(key) => {
+                if let Some(replica) = self.replicas.get_mut(&moved.partition) {
+                    replica.relocate(key, moved.from, moved.to);
+                }
+            }
+            Holder::Hint(sequence) => self.hints.relocate(*sequence, moved.from, moved.to),
+        }
+    }
+
+    /// Does anything in memory name this place? If not, its record may go with its segment.
+    pub(super) fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
+        match holder {
+            Holder::Key(key) => {
+                self.replicas.get(&partition).is_some_and(|replica| replica.table.index.holds(key.hash64(), place))
+            }
+            Holder::Hint(sequence) => self.hints.place_of(*sequence).is_some_and(|held| held.is(&place)),
         }
     }
 

@@ -475,7 +475,7 @@ impl Shard {
         if write.minted.is_none() || broken(Mutation::TimeoutAsNotWritten) {
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable: write.contexts.answers() });
         }
-        turn.fail(origin, Failure::OutcomeUnknown { required, acks });
+        turn.fail(origin, Failure::OutcomeUnknown { required, acks, coordinator: None });
     }
 }
 

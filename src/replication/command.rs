@@ -1,6 +1,6 @@
 //! What a client asks of the cluster, and what it is answered.
 
-use crate::base::{HybridTime, Key, WallTime};
+use crate::base::{HybridTime, Key, NodeId, WallTime};
 use crate::causal::{DotSet, Filled};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -174,6 +174,8 @@ pub enum Failure {
         required: usize,
         /// How many acknowledged.
         acks: usize,
+        /// The node the write was passed on to, if that is who went away or stayed silent.
+        coordinator: Option<NodeId>,
     },
     /// A read got too few answers in time.
     ReadTimeout {

@@ -4,7 +4,7 @@ use super::certificates::{TlsFiles, cluster_name};
 use super::transport::{
     Acceptor, Close, Counters, EndpointKeys, Purpose, TransportCounters, TransportError, dial, limits, open,
 };
-use crate::base::ClusterId;
+use crate::base::{ClusterId, NodeId};
 use crate::membership::{MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES};
 use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint};
@@ -49,6 +49,8 @@ pub struct DetectorEndpoint {
 pub enum Heard {
     /// In a datagram.
     Datagram {
+        /// Who sent it, by its certificate.
+        sender: NodeId,
         /// The sender's `host:port`.
         from: String,
         /// At most [`MAX_DATAGRAM_BYTES`], anything at all.
@@ -56,6 +58,8 @@ pub enum Heard {
     },
     /// Over a stream of its own.
     FullSync {
+        /// Who sent it, by its certificate.
+        sender: NodeId,
         /// The sender's `host:port`.
         from: String,
         /// At most [`MAX_FULL_SYNC_BYTES`], anything at all.
@@ -120,7 +124,7 @@ impl DetectorEndpoint {
         let counters = Arc::new(Counters::default());
         let (sender, heard) = mpsc::channel(RECEIVED);
         let listener = Arc::new(Listener { heard: sender, counters: Arc::clone(&counters) });
-        let serve = move |_, connection| Arc::clone(&listener).serve(connection);
+        let serve = move |peer, connection| Arc::clone(&listener).serve(peer, connection);
         let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters));
         let accepting = tokio::spawn(acceptor.run(opened.endpoint.clone(), serve)).abort_handle();
         let name = cluster_name(cluster);
@@ -318,7 +322,7 @@ struct Listener {
 }
 
 impl Listener {
-    async fn serve(self: Arc<Self>, connection: Connection) {
+    async fn serve(self: Arc<Self>, sender: NodeId, connection: Connection) {
         let mut syncs = JoinSet::new();
         loop {
             let said = tokio::select! {
@@ -345,8 +349,8 @@ impl Listener {
             }
             let from = plain(connection.remote_address());
             self.pass(match said {
-                Said::Datagram(bytes) => Heard::Datagram { from, bytes },
-                Said::FullSync(bytes) => Heard::FullSync { from, bytes },
+                Said::Datagram(bytes) => Heard::Datagram { sender, from, bytes },
+                Said::FullSync(bytes) => Heard::FullSync { sender, from, bytes },
             });
         }
     }

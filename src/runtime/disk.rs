@@ -2,11 +2,12 @@
 
 use crate::store::{Disk, DiskError, DiskErrorKind, FileName};
 use rustix::fs::{FallocateFlags, FlockOperation};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// Reads above this look at the file's length first, so that a generous limit costs no memory.
@@ -20,6 +21,8 @@ const ZERO_BYTES: usize = 1 << 20;
 pub struct RealDisk {
     path: PathBuf,
     directory: File,
+    /// Does the file system say what is in the page cache?
+    tells_cached: AtomicBool,
 }
 
 /// An open file, with its name for error messages.
@@ -34,7 +37,7 @@ impl RealDisk {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let path = path.into();
         let directory = File::open(&path).map_err(|error| failure("open", &path.display().to_string(), &error))?;
-        Ok(RealDisk { path, directory })
+        Ok(RealDisk { path, directory, tells_cached: AtomicBool::new(true) })
     }
 
     /// The directory.
@@ -108,6 +111,25 @@ impl Disk for RealDisk {
         Ok(bytes)
     }
 
+    /// By `RWF_NOWAIT`. A file system that does not know it is read plainly: its reads may wait.
+    fn read_cached(&self, file: &RealFile, offset: u64, length: usize) -> Result<Option<Vec<u8>>, DiskError> {
+        if !self.tells_cached.load(Ordering::Relaxed) {
+            return self.read_at(file, offset, length).map(Some);
+        }
+        let mut bytes = vec![0; length];
+        let read = preadv2(&file.file, &mut [IoSliceMut::new(&mut bytes)], offset, ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(read) if read == length => Ok(Some(bytes)),
+            // Part of it is at hand, or the end of the file is near: whoever may wait finds out.
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                self.tells_cached.store(false, Ordering::Relaxed);
+                self.read_at(file, offset, length).map(Some)
+            }
+            Err(error) => Err(failure("read", &file.name, &error.into())),
+        }
+    }
+
     fn sync(&self, file: &RealFile) -> Result<(), DiskError> {
         file.did("sync", file.file.sync_data())
     }
@@ -179,7 +201,9 @@ fn write_zeros(file: &File, length: u64) -> io::Result<()> {
 }
 
 fn failure(operation: &'static str, file: &str, error: &io::Error) -> DiskError {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
     let kind = match error.kind() {
+        _ if matches!(number, Some(Errno::MFILE | Errno::NFILE)) => DiskErrorKind::TooManyOpenFiles,
         ErrorKind::NotFound => DiskErrorKind::NotFound,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskErrorKind::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => DiskErrorKind::Refused,
@@ -288,6 +312,7 @@ mod tests {
         disk.write_at(&file, 9_998, b"xyz").unwrap();
         disk.sync(&file).unwrap();
         assert_eq!(disk.read_at(&file, 9_997, 1 << 21).unwrap(), b"\0xyz");
+        assert!(matches!(disk.read_cached(&file, 9_998, 3).unwrap().as_deref(), None | Some(b"xyz")));
         disk.rename(&name("a"), &name("b")).unwrap();
         disk.sync_dir().unwrap();
         assert_eq!(disk.list().unwrap(), [name("b")]);

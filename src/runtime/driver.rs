@@ -1,16 +1,15 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
-use super::disk::RealDisk;
+use super::cold_reads::{ColdReads, ReadAnswer};
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
 use super::membership::Members;
 use super::metrics::Metrics;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
-use crate::base::{NodeId, Now, Time, WallTime};
+use crate::base::{Now, Time, WallTime};
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
-use crate::replication::Outcome;
-use crate::store::Reader;
+use crate::replication::{Failure, Outcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -33,16 +32,12 @@ pub(super) struct Driver {
     pub(super) started: Instant,
     pub(super) wall_clock: fn() -> WallTime,
     pub(super) transport: Transport,
-    pub(super) reader: Reader<RealDisk>,
+    pub(super) reads: ColdReads,
     pub(super) flusher: Sender<FlushRequest>,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
     pub(super) flushed: mpsc::UnboundedReceiver<Flushed>,
     pub(super) members: watch::Receiver<Arc<Members>>,
-    /// Peers that have let this node in, with the epoch of their process.
-    pub(super) links: watch::Receiver<BTreeMap<NodeId, u64>>,
-    /// The links of the last view.
-    pub(super) linked: BTreeMap<NodeId, u64>,
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
@@ -58,13 +53,34 @@ pub(super) enum Ended {
     Cleanly,
     /// The store can no longer be trusted.
     Poisoned(String),
+    /// Another process has this node's identity.
+    IdentityTaken(String),
     /// Something else that the process cannot go on without.
     Failed(String),
 }
 
 impl Driver {
-    /// Runs until `shutdown`, or until the store is poisoned.
+    /// Runs until `shutdown`, or until the node cannot go on. However it ends, whoever waits is answered, and
+    /// the peers hear at once that nothing more comes from here.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
+        let ended = self.drive(shutdown).await;
+        self.commands.close();
+        while let Ok((_, answer)) = self.commands.try_recv() {
+            // A client that has gone away is no failure.
+            let _ = answer.send(Outcome::Failed(Failure::NotReady));
+        }
+        // Whoever still waits is told what a lost command means for its kind of request.
+        self.waiting.clear();
+        let ended = match ended {
+            Ended::Cleanly => self.close_log().await,
+            ended => ended,
+        };
+        self.transport.close().await;
+        ended
+    }
+
+    /// Until `shutdown` (`Cleanly`; the log is still open), or until the node cannot go on.
+    async fn drive(&mut self, shutdown: impl Future<Output = ()>) -> Ended {
         tokio::pin!(shutdown);
         let mut status_due = tokio::time::interval(STATUS_INTERVAL);
         status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,7 +91,7 @@ impl Driver {
             let deadline = self.deadline();
             let mut inputs = Vec::new();
             tokio::select! {
-                () = &mut shutdown => return self.close().await,
+                () = &mut shutdown => return Ended::Cleanly,
                 Some(request) = self.commands.recv() => {
                     self.take_command(request, &mut inputs);
                 }
@@ -85,16 +101,16 @@ impl Driver {
                     Some(Flushed::Poisoned(why)) => return Ended::Poisoned(why),
                     Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
                 },
+                answer = self.reads.answered() => take_read(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
-                Ok(()) = self.links.changed() => self.take_members(&mut inputs),
                 _ = status_due.tick() => self.publish_status(),
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
             if let Some(why) = self.status_source.members.lost.clone() {
-                return Ended::Failed(why);
+                return Ended::IdentityTaken(why);
             }
             if let Err(why) = self.take_waiting(&mut inputs) {
                 return Ended::Poisoned(why);
@@ -128,6 +144,10 @@ impl Driver {
             }
         }
         for _ in 0..MAX_TURN_INPUTS {
+            let Some(answer) = self.reads.answered_by_now() else { break };
+            take_read(answer, inputs);
+        }
+        for _ in 0..MAX_TURN_INPUTS {
             let Ok(batch) = self.received.try_recv() else { break };
             take_received(batch, inputs);
         }
@@ -144,8 +164,6 @@ impl Driver {
         inputs.push(Input::Command { request: self.next_request, command });
     }
 
-    /// A peer is up if membership says so and a connection to it stands: what is sent to one that is
-    /// only believed alive is lost, and with it a request that cannot be sent twice.
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
         let members = self.members.borrow_and_update().clone();
         // Only for members that changed: telling a peer's address also ends the wait before its next dial.
@@ -153,18 +171,7 @@ impl Driver {
         for (node, member) in members.members.iter().filter(|(node, member)| before.get(node) != Some(member)) {
             self.transport.set_address(*node, member.identity.peer_address.clone());
         }
-        let links = self.links.borrow_and_update().clone();
-        let mut peers = members.peer_states();
-        peers.retain(|node, _| links.contains_key(node));
-        // A process that was replaced between two looks has taken its open requests with it.
-        let replaced = |node: &NodeId| self.linked.get(node).is_some_and(|before| links.get(node) != Some(before));
-        let mut between = peers.clone();
-        between.retain(|node, _| !replaced(node));
-        if between.len() < peers.len() {
-            inputs.push(Input::View(Arc::new(View { peers: between, ..(*self.view).clone() })));
-        }
-        self.linked = links;
-        self.view = Arc::new(View { peers, ..(*self.view).clone() });
+        self.view = Arc::clone(&members.view);
         self.status_source.members = members;
         inputs.push(Input::View(Arc::clone(&self.view)));
     }
@@ -193,14 +200,9 @@ impl Driver {
                 let _ = self.flusher.send(FlushRequest::Resume { shard });
             }
             Effect::Read { shard, id, place } => {
-                let answer = match self.reader.read(place) {
-                    Ok(record) => StoreAnswer::Read(Box::new(record)),
-                    Err(error) => {
-                        tracing::error!(%error, "a record could not be read");
-                        StoreAnswer::ReadFailed
-                    }
-                };
-                inputs.push_back(Input::Store { shard, id, answer });
+                // Without an answer now it comes later, like those of appends.
+                let answered = self.reads.begin(shard, id, place);
+                inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
             Effect::Answer { request, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&request) {
@@ -220,10 +222,7 @@ impl Driver {
         self.status.send_replace(Arc::new(status));
     }
 
-    /// Answers what is open, closes the log.
-    async fn close(mut self) -> Ended {
-        // Whoever still waits is told what a lost command means for its kind of request.
-        self.waiting.clear();
+    async fn close_log(&mut self) -> Ended {
         if self.flusher.send(FlushRequest::Close).is_err() {
             return Ended::Failed("the storage thread ended".into());
         }
@@ -237,12 +236,10 @@ impl Driver {
             }
             Ended::Failed("the storage thread ended".into())
         };
-        let ended = match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
+        match tokio::time::timeout(CLOSE_PATIENCE, closed).await {
             Ok(ended) => ended,
             Err(_) => Ended::Failed("the log could not be closed in time".into()),
-        };
-        self.transport.close().await;
-        ended
+        }
     }
 }
 
@@ -250,6 +247,10 @@ fn take_received(received: Received, inputs: &mut Vec<Input>) {
     // Its share of the budget for bytes received and not yet handled goes with the rest of it.
     let Received { from, messages, .. } = received;
     inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
+}
+
+fn take_read((shard, id, answer): ReadAnswer, inputs: &mut Vec<Input>) {
+    inputs.push(Input::Store { shard, id, answer });
 }
 
 fn take_answers(answers: Vec<(usize, u64, StoreAnswer)>, inputs: &mut Vec<Input>) {

@@ -1,9 +1,9 @@
-//! The failure detector's thread: its own runtime, socket and endpoint, so that load cannot starve it.
+//! The thread of [`Control`]: its own runtime, socket and endpoint, so that load cannot starve the detector.
 
 use super::detector::{DetectorEndpoint, Heard};
 use crate::base::{NodeId, Now, Random, Time, WallTime};
-use crate::membership::{Detector, DetectorEffect, DetectorInput, Member, MemberEvent, MemberState};
-use crate::node::PeerState;
+use crate::membership::{DetectorInput, Member, MemberEvent};
+use crate::node::{Control, ControlEffect, ControlInput, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,31 +13,33 @@ use tokio::sync::watch;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Everyone known, as one snapshot.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Members {
     pub(super) members: BTreeMap<NodeId, Member>,
+    /// What requests are routed by.
+    pub(super) view: Arc<View>,
     /// Why this node must stop, if it must: another process has its identity.
     pub(super) lost: Option<String>,
 }
 
 impl Members {
-    /// Whom to ask: the suspect still counts as reachable.
-    pub(super) fn peer_states(&self) -> BTreeMap<NodeId, PeerState> {
-        let state = |member: &Member| match member.state {
-            MemberState::Alive | MemberState::Suspect => PeerState::Up,
-            MemberState::Down | MemberState::Left => PeerState::Down,
-        };
-        self.members.iter().map(|(node, member)| (*node, state(member))).collect()
+    /// Nobody is known yet.
+    pub(super) fn none(view: Arc<View>) -> Self {
+        Self { members: BTreeMap::new(), view, lost: None }
     }
 }
 
 /// The thread's share of the node.
 pub(super) struct MembershipTask {
-    pub(super) detector: Detector,
+    pub(super) control: Control,
     pub(super) endpoint: DetectorEndpoint,
     pub(super) wall_clock: fn() -> WallTime,
+    /// Peers that have let this node in, with the epoch of their process.
+    pub(super) links: watch::Receiver<BTreeMap<NodeId, u64>>,
     pub(super) members: watch::Sender<Arc<Members>>,
     pub(super) stop: watch::Receiver<bool>,
+    /// Why the node must stop, once it must.
+    pub(super) lost: Option<String>,
 }
 
 impl MembershipTask {
@@ -45,72 +47,76 @@ impl MembershipTask {
     pub(super) async fn run(mut self) {
         let started = Instant::now();
         let mut effects = Vec::new();
-        self.handle(started, DetectorInput::Tick, &mut effects);
+        let links = self.links.borrow_and_update().clone();
+        self.handle(started, ControlInput::Links(links), &mut effects);
         loop {
-            let due = match self.detector.deadline() {
+            let due = match self.control.deadline() {
                 Time::NEVER => Duration::from_secs(3600),
                 Time(micros) => Duration::from_micros(micros),
             };
             let input = tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 heard = self.endpoint.heard() => match heard {
-                    Some(Heard::Datagram { from, bytes }) => DetectorInput::Datagram { from, bytes },
-                    Some(Heard::FullSync { from, bytes }) => DetectorInput::FullSync { from, bytes },
+                    Some(heard) => heard.into(),
                     None => break,
                 },
-                () = tokio::time::sleep_until((started + due).into()) => DetectorInput::Tick,
+                changed = self.links.changed() => match changed {
+                    Ok(()) => ControlInput::Links(self.links.borrow_and_update().clone()),
+                    // The transport is gone, and with it the node.
+                    Err(_) => break,
+                },
+                () = tokio::time::sleep_until((started + due).into()) => ControlInput::Detector(DetectorInput::Tick),
             };
             self.handle(started, input, &mut effects);
         }
-        self.handle(started, DetectorInput::Leave, &mut effects);
+        self.handle(started, ControlInput::Detector(DetectorInput::Leave), &mut effects);
         self.say_goodbye(started, &mut effects).await;
     }
 
-    async fn say_goodbye(&mut self, started: Instant, effects: &mut Vec<DetectorEffect>) {
+    async fn say_goodbye(&mut self, started: Instant, effects: &mut Vec<ControlEffect>) {
         let farewell = async {
             while let Some(heard) = self.endpoint.heard().await {
-                let input = match heard {
-                    Heard::Datagram { from, bytes } => DetectorInput::Datagram { from, bytes },
-                    Heard::FullSync { from, bytes } => DetectorInput::FullSync { from, bytes },
-                };
-                let now = now(started, self.wall_clock);
-                self.detector.handle(now, input, effects);
-                for effect in effects.drain(..) {
-                    send(&self.endpoint, effect);
-                }
+                self.handle(started, heard.into(), effects);
             }
         };
         // The time is up for everyone alike; whoever did not hear will find out.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 
-    fn handle(&mut self, started: Instant, input: DetectorInput, effects: &mut Vec<DetectorEffect>) {
-        self.detector.handle(now(started, self.wall_clock), input, effects);
+    fn handle(&mut self, started: Instant, input: ControlInput, effects: &mut Vec<ControlEffect>) {
+        self.control.handle(now(started, self.wall_clock), input, effects);
+        let mut news = false;
         for effect in effects.drain(..) {
             match effect {
-                DetectorEffect::Changed(events) => {
-                    let lost = events.iter().find_map(fatal);
+                ControlEffect::SendDatagram { to, bytes } => self.endpoint.send(to, bytes),
+                ControlEffect::SendFullSync { to, bytes } => self.endpoint.send_full(to, bytes),
+                ControlEffect::Refused(error) => tracing::error!(%error, "the node's own identity cannot be gossiped"),
+                ControlEffect::View(_) => news = true,
+                ControlEffect::Members(events) => {
                     events.iter().for_each(log);
-                    let members = self.detector.members().clone();
-                    self.members.send_replace(Arc::new(Members { members, lost }));
+                    self.lost = self.lost.take().or(events.iter().find_map(fatal));
+                    news = true;
                 }
-                effect => send(&self.endpoint, effect),
             }
         }
+        if news {
+            let (members, view) = (self.control.members().clone(), Arc::clone(self.control.view()));
+            self.members.send_replace(Arc::new(Members { members, view, lost: self.lost.clone() }));
+        }
+    }
+}
+
+impl From<Heard> for ControlInput {
+    fn from(heard: Heard) -> Self {
+        ControlInput::Detector(match heard {
+            Heard::Datagram { sender, from, bytes } => DetectorInput::Datagram { sender, from, bytes },
+            Heard::FullSync { sender, from, bytes } => DetectorInput::FullSync { sender, from, bytes },
+        })
     }
 }
 
 fn now(started: Instant, wall_clock: fn() -> WallTime) -> Now {
     Now { time: Time(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)), wall: wall_clock() }
-}
-
-fn send(endpoint: &DetectorEndpoint, effect: DetectorEffect) {
-    match effect {
-        DetectorEffect::SendDatagram { to, bytes } => endpoint.send(to, bytes),
-        DetectorEffect::SendFullSync { to, bytes } => endpoint.send_full(to, bytes),
-        DetectorEffect::UpdateRefused(error) => tracing::error!(%error, "the node's own identity cannot be gossiped"),
-        DetectorEffect::Changed(_) => {}
-    }
 }
 
 fn fatal(event: &MemberEvent) -> Option<String> {

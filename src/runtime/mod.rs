@@ -5,12 +5,14 @@
 //!              <--outcomes-- | driver | --messages-> transport                 | members
 //!   status <-----watch------ | (Node) | <----------- views -------------------+
 //!                            +--------+ --appends--> flusher thread --answers--> driver
+//!                                |------cold reads--> reader threads --answers--> driver
 //! ```
 //!
 //! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
 //! nothing here changes what a command means; it carries what the core asks for.
 
 pub mod certificates;
+mod cold_reads;
 pub mod detector;
 pub mod disk;
 mod driver;
@@ -19,6 +21,7 @@ pub mod http;
 mod identity;
 mod membership;
 pub mod metrics;
+pub mod open_files;
 pub mod server;
 pub mod settings;
 pub mod status;

@@ -1,6 +1,7 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
 use super::certificates::TlsFiles;
+use super::cold_reads::ColdReads;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
@@ -11,6 +12,7 @@ use super::http::{
 use super::identity::NodeIdentity;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
+use super::open_files::OpenFiles;
 use super::settings::Settings;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
@@ -18,14 +20,19 @@ use super::transport::{Transport, TransportConfig};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
-use crate::node::{Node, NodeOptions, View};
+use crate::node::{Control, Node, NodeOptions, View};
 use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Recovered};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+
+/// How long threads that wait for the system may hold a process at its end: a name server that does not
+/// answer may take half a minute, and nobody wants to know any more.
+pub const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Why a node ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +43,9 @@ pub enum ServeError {
     /// A failed fsync: nothing is known about un-synced writes (PROTOCOL R17).
     #[error("the store is poisoned: {0}")]
     StorePoisoned(String),
+    /// Another process has this node's identity: the two must not go on side by side.
+    #[error("the node's identity is taken: {0}")]
+    IdentityTaken(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -43,6 +53,7 @@ pub enum ServeError {
 
 /// Runs a node until `shutdown`.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+    OpenFiles::raise().report(settings.limits.http().max_connections);
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;
@@ -66,19 +77,22 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
     let (leave, leaving) = watch::channel(false);
-    let (members_sender, members) = watch::channel(Arc::new(Members::default()));
-    let thread = start_membership(&settings, &identity, me, &tls, members_sender, leaving)?;
+    let view =
+        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
+    let (members_sender, members) = watch::channel(Arc::new(Members::none(Arc::clone(&view))));
+    let seat = Seat { members: members_sender, links: transport.connected(), stop: leaving };
+    let thread = start_membership(&settings, &identity, &view, me, &tls, seat)?;
     let membership = MembershipThread { leave, thread };
 
     let metrics = Arc::new(Metrics::new());
-    let view =
-        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
     let source = StatusSource::new(&view, &settings.node.name);
     let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender)
         .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
+    let reads = ColdReads::start(reader)
+        .map_err(|error| ServeError::Failed(format!("cannot start the reading threads: {error}")))?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -86,20 +100,17 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         seed: rand::random(),
         timings: settings.repair.timings(),
     };
-    let links = transport.connected();
     let driver = Driver {
         node: Node::new(options, Arc::clone(&view), recovered),
         started: Instant::now(),
         wall_clock: system_wall_clock,
         transport,
-        reader,
+        reads,
         flusher,
         commands,
         received,
         flushed,
         members,
-        links,
-        linked: Default::default(),
         view,
         status: status_sender,
         status_source: source,
@@ -168,6 +179,7 @@ async fn serve_until(
         (Ended::Cleanly, Asked::Yes) => goodbye,
         (Ended::Cleanly, Asked::No) => Err(ServeError::Failed("the HTTP task ended".into())),
         (Ended::Poisoned(why), _) => Err(ServeError::StorePoisoned(why)),
+        (Ended::IdentityTaken(why), _) => Err(ServeError::IdentityTaken(why)),
         (Ended::Failed(why), _) => Err(ServeError::Failed(why)),
     }
 }
@@ -256,13 +268,20 @@ fn own_identity(
     })
 }
 
+/// The membership thread's ends of its channels.
+struct Seat {
+    members: watch::Sender<Arc<Members>>,
+    links: watch::Receiver<BTreeMap<NodeId, u64>>,
+    stop: watch::Receiver<bool>,
+}
+
 fn start_membership(
     settings: &Settings,
     identity: &NodeIdentity,
+    view: &View,
     me: Identity,
     tls: &TlsFiles,
-    members: watch::Sender<Arc<Members>>,
-    stop: watch::Receiver<bool>,
+    seat: Seat,
 ) -> Result<std::thread::JoinHandle<()>, ServeError> {
     let Some(address) = settings.membership_address() else {
         return Err(ServeError::Refused("membership.address: the peer port has no port above it".into()));
@@ -284,11 +303,23 @@ fn start_membership(
         let _entered = runtime.enter();
         DetectorEndpoint::bind(cluster, address, tls, keys.0, keys.1)
     };
-    let endpoint = bound.map_err(|error| cannot_listen("membership address", address, &error))?;
-    let task = MembershipTask { detector, endpoint, wall_clock: system_wall_clock, members, stop };
+    let endpoint = match bound {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // Dropped here, within the node's own runtime, it would panic.
+            runtime.shutdown_background();
+            return Err(cannot_listen("membership address", address, &error));
+        }
+    };
+    let control = Control::new(view.me, Arc::clone(&view.layout), detector);
+    let Seat { members, links, stop } = seat;
+    let task = MembershipTask { control, endpoint, wall_clock: system_wall_clock, links, members, stop, lost: None };
     std::thread::Builder::new()
         .name("membership".into())
-        .spawn(move || runtime.block_on(task.run()))
+        .spawn(move || {
+            runtime.block_on(task.run());
+            runtime.shutdown_timeout(EXIT_PATIENCE);
+        })
         .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
 }
 

@@ -208,7 +208,7 @@ pub(super) struct StatusSource {
 
 impl StatusSource {
     /// The layout's rows are made once: they change only with the layout.
-    pub(super) fn new(view: &View, name: &str) -> Self {
+    pub(super) fn new(view: &Arc<View>, name: &str) -> Self {
         let layout = &view.layout;
         let row = |partition| PartitionRow {
             primaries: layout.primaries(partition).to_vec(),
@@ -216,7 +216,7 @@ impl StatusSource {
         };
         let rows = Arc::new(layout.partitioning.all().map(row).collect());
         let node = NodeStatus { id: view.me, name: name.to_owned() };
-        Self { members: Arc::default(), node, rows }
+        Self { members: Arc::new(Members::none(Arc::clone(view))), node, rows }
     }
 
     /// The cluster at this instant.

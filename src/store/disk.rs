@@ -13,6 +13,8 @@ pub enum DiskErrorKind {
     NotFound,
     /// No space left: nothing of the call is on disk.
     Full,
+    /// No file can be opened: the process or the machine has too many open. Nothing of the call is on disk.
+    TooManyOpenFiles,
     /// Another process holds the directory.
     Locked,
     /// Permissions or a read-only file system.
@@ -55,6 +57,10 @@ pub trait Disk {
     fn write_at(&self, file: &Self::File, offset: u64, bytes: &[u8]) -> Result<(), DiskError>;
     /// Reads up to `length` bytes at `offset`; fewer only at the file's end.
     fn read_at(&self, file: &Self::File, offset: u64, length: usize) -> Result<Vec<u8>, DiskError>;
+    /// The same, but only if it can be had without waiting for the device; else none.
+    fn read_cached(&self, file: &Self::File, offset: u64, length: usize) -> Result<Option<Vec<u8>>, DiskError> {
+        self.read_at(file, offset, length).map(Some)
+    }
     /// fdatasync.
     fn sync(&self, file: &Self::File) -> Result<(), DiskError>;
     /// The file's length in bytes.

@@ -75,7 +75,7 @@ pub(super) struct Active<F> {
 /// Why a batch is not in the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// No space, or a record or batch beyond the format's limits. Nothing of the batch is in the log,
+    /// No space, no descriptor for a new file, or a record or batch beyond the format's limits. Nothing of the batch is in the log,
     /// and the log goes on: later batches may succeed.
     #[error("no space for the batch")]
     Full,
@@ -222,10 +222,10 @@ impl<D: Disk> Log<D> {
         Ok((segment, file))
     }
 
-    /// A full disk stops the batch, anything else the log.
+    /// A full disk, or no descriptor for a new file, stops the batch, anything else the log.
     fn unless_full<T>(&mut self, result: Result<T, DiskError>) -> Result<T, AppendError> {
         result.map_err(|error| match error.kind {
-            DiskErrorKind::Full => AppendError::Full,
+            DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles => AppendError::Full,
             _ => self.poison(error),
         })
     }

@@ -1,8 +1,8 @@
 //! Reading one record by its place, from any thread.
 
-use super::frame::{self, FrameError, MAX_FRAME_BYTES, Seat};
+use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
 use super::segment::segment_name;
-use super::{Disk, DiskError, Place, Record};
+use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,26 +58,52 @@ impl<D: Disk> Reader<D> {
 
     /// Reads and verifies the record at `place`.
     pub fn read(&self, place: Place) -> Result<Record, ReadError> {
-        let damaged = |what| ReadError::Damaged { place, what };
-        let payload = self.read_payload(place)?;
-        frame::decode(&payload).ok_or(damaged("the checksum fits, the contents are not a record"))
+        let (generation, bytes) = self.read_frame(place)?;
+        record_in(place, generation, &bytes)
+    }
+
+    /// Reads and verifies the record at `place` if that takes no waiting for the device: none if its segment
+    /// would have to be opened, or if the disk says that its bytes are not at hand.
+    pub fn read_cached(&self, place: Place) -> Result<Option<Record>, ReadError> {
+        let Some(OpenSegment { file, generation }) = self.opened(place.segment) else { return Ok(None) };
+        let length = (place.length as usize).min(MAX_FRAME_BYTES);
+        let bytes = self.disk.read_cached(&file, u64::from(place.offset), length).map_err(ReadError::Disk)?;
+        let frame =
+            |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
+        bytes.map(|bytes| frame(&bytes)).transpose()
     }
 
     /// The verified payload of the frame at `place`.
     pub(super) fn read_payload(&self, place: Place) -> Result<Vec<u8>, ReadError> {
+        let (generation, bytes) = self.read_frame(place)?;
+        payload_in(place, generation, &bytes).map(<[u8]>::to_vec)
+    }
+
+    /// The bytes at `place`, and the generation of their segment.
+    fn read_frame(&self, place: Place) -> Result<(u64, Vec<u8>), ReadError> {
         let damaged = |what| ReadError::Damaged { place, what };
         if place.length as usize > MAX_FRAME_BYTES {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes =
-            self.disk.read_at(&file, u64::from(place.offset), place.length as usize).map_err(ReadError::Disk)?;
-        let seat = Seat { segment: place.segment, generation, offset: place.offset };
-        match frame::verify(seat, &bytes) {
-            Ok((_, payload)) => Ok(payload.to_vec()),
-            Err(FrameError::Damaged) => Err(damaged("the checksum does not fit")),
-            Err(FrameError::UnknownFormat(_)) => Err(damaged("unknown record format")),
+        let bytes = self.frame_bytes(&file, place).map_err(ReadError::Disk)?;
+        Ok((generation, bytes))
+    }
+
+    /// The bytes of the frame at `place`, unverified. Its length may be rounded up, and what lies behind
+    /// the frame may be unreadable: then exactly the frame is read.
+    fn frame_bytes(&self, file: &D::File, place: Place) -> Result<Vec<u8>, DiskError> {
+        let read = |length: usize| self.disk.read_at(file, u64::from(place.offset), length);
+        let mut bytes = match read(place.length as usize) {
+            Err(error) if error.kind == DiskErrorKind::Failed => read(FRAME_HEADER_BYTES)?,
+            other => other?,
+        };
+        let length = frame_length(&bytes, place);
+        if bytes.len() < length && bytes.len() == FRAME_HEADER_BYTES {
+            return read(length);
         }
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Makes a segment readable.
@@ -91,18 +117,45 @@ impl<D: Disk> Reader<D> {
 
     /// The file of a segment and the generation its checksums are bound to; none if it is not admitted.
     pub(super) fn file(&self, segment: u32) -> Result<Option<OpenSegment<D::File>>, ReadError> {
-        let mut segments = self.lock();
-        let Some(generation) = segments.generations.get(&segment).copied() else { return Ok(None) };
-        if let Some(file) = segments.used(segment) {
-            return Ok(Some(OpenSegment { file, generation }));
+        if let Some(open) = self.opened(segment) {
+            return Ok(Some(open));
         }
+        let Some(generation) = self.lock().generations.get(&segment).copied() else { return Ok(None) };
+        // Without the lock: others read from segments that are open.
         let file = Arc::new(self.disk.open(&segment_name(segment)).map_err(ReadError::Disk)?);
-        segments.keep(segment, file.clone());
+        self.lock().keep(segment, file.clone());
         Ok(Some(OpenSegment { file, generation }))
+    }
+
+    fn opened(&self, segment: u32) -> Option<OpenSegment<D::File>> {
+        let mut segments = self.lock();
+        let generation = segments.generations.get(&segment).copied()?;
+        segments.used(segment).map(|file| OpenSegment { file, generation })
     }
 
     fn lock(&self) -> MutexGuard<'_, Segments<D::File>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long the frame that begins with these bytes is, by its own header; never longer than its place.
+fn frame_length(bytes: &[u8], place: Place) -> usize {
+    FrameHeader::parse(bytes).map_or(place.length as usize, |header| header.frame_bytes().min(place.length as usize))
+}
+
+/// The record in the bytes of the frame at `place`, verified.
+fn record_in(place: Place, generation: u64, bytes: &[u8]) -> Result<Record, ReadError> {
+    let payload = payload_in(place, generation, bytes)?;
+    frame::decode(payload).ok_or(ReadError::Damaged { place, what: "the checksum fits, the contents are not a record" })
+}
+
+fn payload_in(place: Place, generation: u64, bytes: &[u8]) -> Result<&[u8], ReadError> {
+    let damaged = |what| ReadError::Damaged { place, what };
+    let seat = Seat { segment: place.segment, generation, offset: place.offset };
+    match frame::verify(seat, bytes) {
+        Ok((_, payload)) => Ok(payload),
+        Err(FrameError::Damaged) => Err(damaged("the checksum does not fit")),
+        Err(FrameError::UnknownFormat(_)) => Err(damaged("unknown record format")),
     }
 }
 

@@ -143,6 +143,19 @@ impl PartitionTable {
         }
     }
 
+    /// The key's record was copied. Nothing happens if the slot says another place by now.
+    pub fn relocate(&mut self, key: &Key, from: Place, to: Place) {
+        let hash = key.hash64();
+        if !self.index.holds(hash, from) {
+            return;
+        }
+        self.index.remove(hash, from);
+        self.index.insert(hash, to);
+        if let Some(leftover) = self.leftovers.get_mut(key).filter(|leftover| leftover.place.is(&from)) {
+            leftover.place = to;
+        }
+    }
+
     /// Remembers which key these dots belong to, forgetting the oldest above [`MAX_RECENT_DOTS`].
     pub fn remember(&mut self, key: &Key, dots: &DotSet) {
         for dot in dots.dots() {
@@ -199,7 +212,7 @@ mod tests {
     /// Plays records at places of their own, without slots held before.
     fn play(table: &mut PartitionTable, bodies: Vec<Body>) {
         for (body, offset) in bodies.into_iter().zip(1..) {
-            let place = Place { segment: 1, offset, length: 8 };
+            let place = Place { segment: 1, offset: offset * 8, length: 8 };
             table.publish(&Record { partition: PartitionId(0), body }, place, &Published::default());
         }
     }
@@ -235,6 +248,21 @@ mod tests {
         play(&mut table, vec![object("a", None, dots([1])), object("b", Some(dot(9, 1)), DotSet::EMPTY)]);
         assert!(table.leftovers.is_empty() && table.waiting.is_empty());
         assert_eq!(table.index.len(), 1);
+    }
+
+    #[test]
+    fn a_moved_record_is_found_at_its_new_place_and_an_old_one_nowhere() {
+        let mut table = PartitionTable::default();
+        play(&mut table, vec![object("k", None, dots([7])), object("other", Some(dot(1, 1)), DotSet::EMPTY)]);
+        let key = Key::new("k").unwrap();
+        let place = |segment, offset| Place { segment, offset, length: 8 };
+        let found = |table: &PartitionTable| table.index.candidates(key.hash64()).collect::<Vec<_>>();
+        table.relocate(&key, place(1, 96), place(2, 8));
+        assert_eq!(found(&table), [place(1, 8)], "superseded meanwhile");
+        table.relocate(&key, place(1, 8), place(2, 8));
+        assert_eq!(found(&table), [place(2, 8)]);
+        play(&mut table, vec![Body::Join { dots: dots([7]) }]);
+        assert_eq!(found(&table), [], "the leftover is settled: the slot goes, wherever the record is");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Book {
     pub(super) fn failed(&mut self, class: Class, at_ms: u64, node: String, what: String, record: usize) {
         let after_kill_ms = self.last_kill_ms.map(|kill_ms| at_ms.saturating_sub(kill_ms));
         *self.counts.entry(class).or_default() += 1;
-        if class != Class::AtKilled {
+        if !class.excused() {
             // Without any kill there is nothing to excuse it: the window is open from the beginning.
             self.window_ms = self.window_ms.max(after_kill_ms.unwrap_or(at_ms));
         }
@@ -108,9 +108,9 @@ impl Book {
         self.counts.get(&class).copied().unwrap_or(0)
     }
 
-    /// How many requests failed that were not in flight at a killed node.
+    /// How many requests failed that were not in flight at a killed node, sent or passed on to it.
     pub(super) fn other_failures(&self) -> u64 {
-        self.counts.iter().filter(|(class, _)| **class != Class::AtKilled).map(|(_, count)| count).sum()
+        self.counts.iter().filter(|(class, _)| !class.excused()).map(|(_, count)| count).sum()
     }
 
     /// From a kill to the last failure after it that is not excused, in milliseconds.
@@ -148,6 +148,7 @@ mod tests {
         let fail = |book: &mut Book, class, at_ms| book.failed(class, at_ms, "n".into(), String::new(), 0);
         book.killed(1_000);
         fail(&mut book, Class::AtKilled, 9_000);
+        fail(&mut book, Class::PassedToKilled, 9_000);
         assert_eq!((book.other_failures(), book.window_ms()), (0, 0));
         fail(&mut book, Class::Unknown, 1_700);
         book.killed(5_000);

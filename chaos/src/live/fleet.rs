@@ -16,19 +16,35 @@ pub(super) struct Fleet {
 struct Standing {
     up: bool,
     kills: u32,
+    /// The last kill.
+    killed_ms: Option<u64>,
+    /// The start after it.
+    restarted_ms: Option<u64>,
 }
 
 /// A node's standing when a request was sent to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     pub(super) node: usize,
+    /// When it was made, in the run's time.
+    pub(super) at_ms: u64,
     kills: u32,
+}
+
+/// How long after a kill an answer may say that a request was lost with the killed node: requests end after
+/// 2 s, so that whoever says so later had no reason to ask that node.
+const LOST_WITH_KILLED_MS: u64 = 10_000;
+
+/// The number of the node of this name.
+pub(super) fn node_of(name: &str) -> Option<usize> {
+    name.strip_prefix("node")?.parse::<usize>().ok()?.checked_sub(1)
 }
 
 impl Fleet {
     /// All of them up, at the beginning of the run's time.
     pub(super) fn new(nodes: usize) -> Fleet {
-        Fleet { started: Instant::now(), nodes: Mutex::new(vec![Standing { up: true, kills: 0 }; nodes]) }
+        let standing = Standing { up: true, kills: 0, killed_ms: None, restarted_ms: None };
+        Fleet { started: Instant::now(), nodes: Mutex::new(vec![standing; nodes]) }
     }
 
     /// Milliseconds since the run began.
@@ -43,15 +59,25 @@ impl Fleet {
 
     /// One of those that are up; none if none is.
     pub(super) fn choose(&self, random: &mut Random) -> Option<Mark> {
+        let at_ms = self.now_ms();
         let nodes = self.nodes();
         let up: Vec<usize> = (0..nodes.len()).filter(|node| nodes[*node].up).collect();
-        random.pick(&up).map(|node| Mark { node: *node, kills: nodes[*node].kills })
+        random.pick(&up).map(|node| Mark { node: *node, at_ms, kills: nodes[*node].kills })
     }
 
     /// What has become of the node since the mark was made.
     pub(super) fn fate(&self, mark: Mark) -> Fate {
         let standing = self.nodes()[mark.node];
         if standing.up && standing.kills == mark.kills { Fate::Lived } else { Fate::Killed }
+    }
+
+    /// What became of a request, begun at the mark, that another node passed on to this one and that an
+    /// answer now calls lost there. A node that was started again before the request began has no excuse.
+    pub(super) fn fate_passed_on(&self, mark: Mark, node: usize, now_ms: u64) -> Fate {
+        let Some(standing) = self.nodes().get(node).copied() else { return Fate::Lived };
+        let lately = standing.killed_ms.is_some_and(|killed_ms| now_ms <= killed_ms + LOST_WITH_KILLED_MS);
+        let was_back = standing.restarted_ms.is_some_and(|restarted_ms| restarted_ms <= mark.at_ms);
+        if lately && !was_back { Fate::Killed } else { Fate::Lived }
     }
 
     /// Those that are up.
@@ -62,8 +88,16 @@ impl Fleet {
 
     /// It is being killed: nobody is sent there any more.
     pub(super) fn killed(&self, node: usize) {
+        let now_ms = self.now_ms();
         let standing = &mut self.nodes()[node];
-        (standing.up, standing.kills) = (false, standing.kills + 1);
+        let kills = standing.kills + 1;
+        *standing = Standing { up: false, kills, killed_ms: Some(now_ms), restarted_ms: None };
+    }
+
+    /// Its process is being started again.
+    pub(super) fn restarted(&self, node: usize) {
+        let now_ms = self.now_ms();
+        self.nodes()[node].restarted_ms = Some(now_ms);
     }
 
     /// It is ready again.
@@ -92,5 +126,28 @@ mod tests {
         assert_eq!(fleet.fate(before), Fate::Killed);
         let after = fleet.choose(&mut random).unwrap();
         assert_eq!(fleet.fate(after), Fate::Lived);
+    }
+
+    #[test]
+    fn a_request_passed_on_is_lost_with_a_node_only_around_its_kill() {
+        let (fleet, mut random) = (Fleet::new(2), Random::from_seed(1));
+        let mark = fleet.choose(&mut random).unwrap();
+        assert_eq!(fleet.fate_passed_on(mark, 1, 0), Fate::Lived, "nothing was killed");
+        fleet.killed(1);
+        let killed_ms = fleet.nodes()[1].killed_ms.unwrap();
+        let fate = |mark, after_ms| fleet.fate_passed_on(mark, 1, killed_ms + after_ms);
+        assert_eq!(fate(mark, 10_000), Fate::Killed);
+        assert_eq!(fate(mark, 10_001), Fate::Lived, "too long ago");
+        assert_eq!(fleet.fate_passed_on(mark, 0, killed_ms), Fate::Lived, "another node");
+        assert_eq!(fleet.fate_passed_on(mark, 7, killed_ms), Fate::Lived, "no such node");
+        fleet.nodes()[1].restarted_ms = Some(50);
+        assert_eq!(fate(Mark { at_ms: 49, ..mark }, 5_000), Fate::Killed);
+        assert_eq!(fate(Mark { at_ms: 50, ..mark }, 5_000), Fate::Lived, "it was back");
+    }
+
+    #[test]
+    fn nodes_are_numbered_from_one() {
+        assert_eq!((node_of("node1"), node_of("node12")), (Some(0), Some(11)));
+        assert_eq!((node_of("node0"), node_of("n1"), node_of("")), (None, None, None));
     }
 }

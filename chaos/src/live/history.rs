@@ -29,6 +29,12 @@ impl History {
             Seen::Status(status) => {
                 self.line(format_args!(r#"{{"at_ms":{at_ms},"of":{record},"node":{node},"status":{status}}}"#))
             }
+            Seen::LostAt(coordinator) => {
+                let coordinator = coordinator + 1;
+                self.line(format_args!(
+                    r#"{{"at_ms":{at_ms},"of":{record},"node":{node},"status":504,"coordinator":{coordinator}}}"#
+                ))
+            }
             Seen::Unreachable | Seen::NoAnswer => {
                 self.line(format_args!(r#"{{"at_ms":{at_ms},"of":{record},"node":{node},"error":"{seen:?}"}}"#))
             }

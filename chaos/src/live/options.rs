@@ -46,7 +46,7 @@ pub struct Live {
     /// Where the report goes [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
-    /// No request may fail but those in flight at a killed node, not even within the budget of promise P6
+    /// No request may fail but those in flight at a killed node (sent or passed on to it), not even within the budget of promise P6
     #[arg(long)]
     pub(super) strict: bool,
     /// Leave the run's directory behind

@@ -78,10 +78,13 @@ pub(super) struct PutReport {
 pub(super) struct FailureReport {
     /// In flight at a killed node: expected.
     pub(super) at_killed: u64,
+    /// In flight at a killed node that another had passed them on to, answered 504 by that other, retried
+    /// elsewhere.
+    pub(super) passed_to_killed: u64,
     pub(super) not_written: u64,
     pub(super) unknown: u64,
     pub(super) rejected: u64,
-    /// All but those at killed nodes.
+    /// All but those two.
     pub(super) other: u64,
     /// Of those told: asked of a node that is no primary of the key, while a killed node is one.
     pub(super) passed_on: u64,
@@ -133,7 +136,8 @@ impl Report {
         let Report { puts, reads, failures, verdict, .. } = self;
         format!(
             "{}: {verdict}; {} writes acknowledged ({:.0}/s), {} reads ({:.0}/s, {} wrong), {} requests failed at \
-             killed nodes, {} elsewhere, {} violations",
+             killed nodes, {} in flight at the killed node, answered 504, retried elsewhere, {} failed at living nodes, \
+             {} violations",
             self.scenario,
             puts.acknowledged,
             puts.per_second,
@@ -141,6 +145,7 @@ impl Report {
             reads.per_second,
             reads.wrong,
             failures.at_killed,
+            failures.passed_to_killed,
             failures.other,
             self.violations.len()
         )
@@ -198,6 +203,7 @@ impl Report {
         let other = book.other_failures();
         self.failures = FailureReport {
             at_killed: book.failures(Class::AtKilled),
+            passed_to_killed: book.failures(Class::PassedToKilled),
             not_written: book.failures(Class::NotWritten),
             unknown: book.failures(Class::Unknown),
             rejected: book.failures(Class::Rejected),
@@ -235,13 +241,16 @@ mod tests {
         book.settle(0, Err(Doubt::InDoubt));
         book.killed(100);
         book.failed(Class::AtKilled, 150, "node1".into(), "reset".into(), 3);
+        book.failed(Class::PassedToKilled, 160, "node2".into(), "504".into(), 5);
         book.failed(Class::Unknown, 900, "node2".into(), "504".into(), 4);
         let mut report = Report::default();
         report.set_load(&book, 4.0);
         assert_eq!((report.puts.acknowledged, report.puts.in_doubt, report.puts.per_second), (100, 1, 25.0));
         assert_eq!((report.puts.p50_ms, report.puts.p99_ms, report.puts.max_ms), (51.0, 100.0, 100.0));
         let failures = &report.failures;
-        assert_eq!((failures.at_killed, failures.unknown, failures.other), (1, 1, 1));
+        assert_eq!((failures.at_killed, failures.passed_to_killed), (1, 1));
+        assert_eq!((failures.unknown, failures.other), (1, 1));
+        assert!(report.summary().contains("1 in flight at the killed node, answered 504, retried elsewhere"));
         assert_eq!((failures.other_share, failures.window_ms), (0.1, 800));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["failures"]["told"][0]["class"], "at_killed");

@@ -8,7 +8,6 @@ use super::history::History;
 use super::input::Records;
 use super::load::Load;
 use super::options::Live;
-use super::outcome::Class;
 use super::probe::Probe;
 use super::report::{Event, InputReport, Report};
 use super::verify::read_back;
@@ -135,6 +134,7 @@ impl Stage {
     pub(super) fn restart(&mut self, nodes: &[usize]) -> Result<u64, String> {
         let names: Vec<String> = nodes.iter().map(|node| self.cluster.nodes[*node].name.clone()).collect();
         let at_ms = self.tell(&format!("restart of {}", names.join(", ")));
+        nodes.iter().for_each(|node| self.load.fleet.restarted(*node));
         nodes.iter().try_for_each(|node| self.cluster.nodes[*node].start())?;
         Ok(at_ms)
     }
@@ -217,7 +217,7 @@ impl Stage {
     /// had to pass on, and may have passed on to a killed one.
     async fn name_primaries(&mut self) {
         let failures = &mut self.report.failures;
-        for failure in failures.told.iter_mut().filter(|failure| failure.class != Class::AtKilled) {
+        for failure in failures.told.iter_mut().filter(|failure| !failure.class.excused()) {
             let key = self.load.records.get(failure.record).map(|record| record.key).unwrap_or_default();
             failure.primaries = self.probe.primaries(&key).await.unwrap_or_default();
             let passed_on = !failure.primaries.contains(&failure.node);

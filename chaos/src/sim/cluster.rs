@@ -2,6 +2,7 @@
 
 use super::swarm::Swarm;
 use dunlin::base::{ClusterId, NodeId, Random};
+use dunlin::membership::Identity;
 use dunlin::node::{PeerState, View};
 use dunlin::ring::{Layout, LayoutNode, Partitioning};
 use std::collections::BTreeMap;
@@ -16,18 +17,43 @@ pub(super) fn layout_of(swarm: &Swarm, random: &mut Random) -> Arc<Layout> {
             name: format!("n{number}"),
             zone: "one".into(),
             capacity: 1,
-            address: String::new(),
-            membership_address: String::new(),
+            address: format!("n{number}:1"),
+            membership_address: format!("n{number}:2"),
         })
         .collect();
     let cluster = ClusterId(u128::from(random.u64()));
     Arc::new(Layout::first(cluster, partitioning, swarm.replicas, nodes).expect("the swarm draws possible clusters"))
 }
 
-/// What a node believes when it takes these nodes, by number, for up. Others are down.
-pub(super) fn view_of(layout: &Arc<Layout>, me: usize, up: &[bool]) -> Arc<View> {
-    let states = layout.nodes.iter().zip(up).enumerate().filter(|(number, _)| *number != me);
-    let state = |up: bool| if up { PeerState::Up } else { PeerState::Down };
-    let peers: BTreeMap<NodeId, PeerState> = states.map(|(_, (node, up))| (node.id, state(*up))).collect();
+/// A view in which no node is up.
+pub(super) const NOBODY: [Option<u64>; 0] = [];
+
+/// What a node believes when it takes these processes, by the node's number, for up. Others are down.
+pub(super) fn view_of(layout: &Arc<Layout>, me: usize, up: &[Option<u64>]) -> Arc<View> {
+    let state = |number: usize| match up.get(number) {
+        Some(Some(epoch)) => PeerState::Up { epoch: *epoch },
+        _ => PeerState::Down,
+    };
+    let others = layout.nodes.iter().enumerate().filter(|(number, _)| *number != me);
+    let peers: BTreeMap<NodeId, PeerState> = others.map(|(number, node)| (node.id, state(number))).collect();
     Arc::new(View { me: layout.nodes[me].id, layout: layout.clone(), peers })
+}
+
+/// What a node's detector says of it.
+pub(super) fn identity_of(layout: &Layout, node: usize) -> Identity {
+    let me = &layout.nodes[node];
+    Identity {
+        node: me.id,
+        cluster: layout.cluster,
+        name: me.name.clone(),
+        peer_address: me.address.clone(),
+        membership_address: me.membership_address.clone(),
+        http_address: String::new(),
+        zone: me.zone.clone(),
+        capacity: me.capacity,
+        version: String::new(),
+        actor: 0,
+        layout_version: layout.version,
+        layout_hash: layout.hash(),
+    }
 }

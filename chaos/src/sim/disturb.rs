@@ -1,7 +1,7 @@
 //! The faults: what is done to the world, and for how long.
 
 use super::machine::{Arming, DiskFaults};
-use super::swarm::Fault;
+use super::swarm::{Detection, Fault};
 use super::trace::WORLD;
 use super::world::{Happening, Phase, World};
 use dunlin::base::Time;
@@ -149,6 +149,7 @@ impl World {
         self.kill(node);
         self.stations[node].machine.wipe();
         self.stations[node].disk_lost = true;
+        self.stations[node].incarnation = 0;
         let delay = self.long_tailed(10, 10_000);
         self.after(delay, Happening::Restart { node });
         true
@@ -190,10 +191,10 @@ impl World {
     /// A node believes the opposite of the truth about another.
     fn mislead(&mut self, node: usize) -> bool {
         let peer = self.random.below(self.swarm.nodes as u64) as usize;
-        if peer == node {
+        if peer == node || self.swarm.detection == Detection::Real {
             return false;
         }
-        let (opposite, length) = (!self.stations[node].told[peer], self.long_tailed(100, 20_000));
+        let (opposite, length) = (self.stations[node].told[peer].is_none(), self.long_tailed(100, 20_000));
         let until = self.now + length;
         self.stations[node].wrong.insert(peer, (opposite, until));
         self.detect(node);

@@ -16,6 +16,7 @@ pub mod checkers;
 mod claims;
 mod cluster;
 mod copies;
+mod detection;
 pub mod disk;
 mod disturb;
 mod dunlin;

@@ -137,7 +137,7 @@ fn repeatable(kind: &str) -> bool {
 }
 
 /// Kinds of messages, for muting and traces.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 13] = [
     "forward",
     "forwarded",
     "read",
@@ -148,6 +148,8 @@ const KINDS: [&str; 11] = [
     "clock answer",
     "pull",
     "pulled",
+    "datagram",
+    "full sync",
     "nothing",
 ];
 

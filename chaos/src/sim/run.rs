@@ -2,12 +2,12 @@
 
 use super::WriteSet;
 use super::checkers::{
-    Broken, Holding, Leftovers, check_converged, check_honest, check_lost, check_resurrected_at_end,
+    Broken, Holding, Leftovers, check_converged, check_honest, check_lost, check_meeting, check_resurrected_at_end,
 };
 use super::cluster::layout_of;
 use super::machine::Machine;
 use super::report::Report;
-use super::swarm::Swarm;
+use super::swarm::{Detection, Swarm};
 use super::trace::Voice;
 use super::world::World;
 use dunlin::base::{NodeId, Random};
@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// A run whose clients get no further than this goes on to its end: enough is seen.
 const LONGEST_STORM: Duration = Duration::from_secs(600);
+
+/// How long detectors have to find each other before clients come: what `/readyz` waits for.
+const FIRST_MEETING: Duration = Duration::from_secs(3);
 
 /// From the end of all faults to equal replicas, at most.
 const LONGEST_CALM: Duration = Duration::from_secs(120);
@@ -68,8 +71,12 @@ impl World {
             self.detect(node);
             self.watch(node);
         }
-        (0..self.swarm.clients).for_each(|client| self.go_on(client));
         self.plan_disturbance();
+        if self.swarm.detection == Detection::Real {
+            let met = self.now + FIRST_MEETING;
+            while self.step(met) {}
+        }
+        (0..self.swarm.clients).for_each(|client| self.go_on(client));
         let end = self.now + LONGEST_STORM;
         while (self.workload.remaining > 0 || !self.requests.is_empty()) && self.now < end && self.broken.is_empty() {
             let until = self.now + LOOK;
@@ -110,6 +117,7 @@ impl World {
             self.stations.iter_mut().map(|s| s.running.as_mut().map_or(0, |running| running.process.hints())).collect();
         let leftovers = if self.losses == 0 { Leftovers::None } else { Leftovers::OfLostDisks };
         let mut broken = check_converged(&partitions, &hints, leftovers);
+        broken.extend(check_meeting(self.views()));
         for (node, station) in self.stations.iter().enumerate().filter(|(_, station)| station.running.is_none()) {
             let what = format!("node {node} does not run; it was booted {} times", station.boot);
             broken.push(Broken { promise: "P4 converges", what });

@@ -1,8 +1,8 @@
 //! One node of the world: a machine, perhaps a process on it, its clocks, what it believes.
 
 use super::machine::{Appending, Machine, Process};
-use dunlin::base::{Now, Random, Time, WallTime};
-use dunlin::node::StoreAnswer;
+use dunlin::base::{NodeId, Now, Random, Time, WallTime};
+use dunlin::node::{Control, StoreAnswer};
 use dunlin::store::Record;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,8 +27,10 @@ pub(super) struct Station {
     pub offset: u64,
     /// Verdicts forced on it: the peer, up or not, until when.
     pub wrong: BTreeMap<usize, (bool, Time)>,
-    /// What it was told last, peer by peer.
-    pub told: Vec<bool>,
+    /// What it was told last, peer by peer: the process that it takes for up.
+    pub told: Vec<Option<u64>>,
+    /// SWIM's number of its last process; kept on its disk.
+    pub incarnation: u64,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
 }
@@ -47,6 +49,12 @@ pub(super) struct Running {
     pub flushing: bool,
     /// The tick that is due; others in the event queue are void.
     pub tick_at: Time,
+    /// Its detector, in runs that have them.
+    pub control: Option<Control>,
+    /// The detector's tick that is due.
+    pub control_at: Time,
+    /// The connections it was told of last.
+    pub linked: Option<BTreeMap<NodeId, u64>>,
 }
 
 /// Answers to storage requests: shard, number, answer.
@@ -72,7 +80,8 @@ impl Station {
             skew_ms: 0,
             offset: 0,
             wrong: BTreeMap::new(),
-            told: vec![true; nodes],
+            told: vec![None; nodes],
+            incarnation: 0,
             disk_lost: false,
         }
     }
@@ -99,6 +108,9 @@ impl Running {
             refused: Vec::new(),
             flushing: false,
             tick_at: Time::NEVER,
+            control: None,
+            control_at: Time::NEVER,
+            linked: None,
         }
     }
 

@@ -84,6 +84,15 @@ pub enum Passage {
     Encoded,
 }
 
+/// Where a node's beliefs about the others come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detection {
+    /// The world tells them, wrongly now and then.
+    Told,
+    /// Every node runs its failure detector, whose messages suffer as all others do.
+    Real,
+}
+
 /// Everything a run is made of.
 #[derive(Debug, Clone)]
 pub struct Swarm {
@@ -123,6 +132,8 @@ pub struct Swarm {
     pub weather: Weather,
     /// Encoded or not.
     pub passage: Passage,
+    /// How failures are noticed.
+    pub detection: Detection,
     /// Longest time from an append to its flush.
     pub flush_delay: Duration,
     /// Which faults there are.
@@ -156,6 +167,7 @@ impl Swarm {
             segment_bytes: pick(random, &[32 << 10, 256 << 10, 1 << 20]),
             weather: Weather::draw(random, if faults.is_empty() { 0.0 } else { 0.7 }),
             passage: pick(random, &[Passage::Direct, Passage::Direct, Passage::Direct, Passage::Encoded]),
+            detection: pick(random, &[Detection::Told, Detection::Real]),
             flush_delay: Duration::from_micros(pick(random, &[300, 1_000, 5_000, 50_000])),
             fault_interval: Duration::from_millis(pick(random, &[300, 1_000, 3_000, 10_000])),
             faults,

@@ -106,7 +106,8 @@ impl Machine for ToyMachine {
             pending: BTreeMap::new(),
             jobs: BTreeMap::new(),
             appends: BTreeMap::new(),
-            next: 1,
+            // Unique across processes: late answers to an earlier one's requests are on their way.
+            next: boot.epoch >> 16,
             push_at: if self.flaw == Flaw::NeverPushes { Time::NEVER } else { Time(0) },
             flaw: self.flaw,
         };
@@ -141,6 +142,7 @@ impl Process for Toy {
                 effects.push(Effect::Resume { shard });
             }
             Input::View(view) => self.view = view,
+            Input::Relocated(_) => {}
             Input::Store { .. } | Input::Tick => {}
         }
         self.expire(now.time, effects);
@@ -424,7 +426,7 @@ impl Toy {
                 _ if is_read => Outcome::Failed(Failure::ReadTimeout { required, answers: acks }),
                 Stage::Gather => Outcome::Failed(Failure::TooFewReplicas { required, reachable: acks }),
                 _ if self.flaw == Flaw::TimeoutAsNotWritten => Outcome::Failed(Failure::NotReady),
-                _ => Outcome::Failed(Failure::OutcomeUnknown { required, acks }),
+                _ => Outcome::Failed(Failure::OutcomeUnknown { required, acks, coordinator: None }),
             };
             if self.flaw == Flaw::NeverAnswers && !is_read {
                 self.jobs.remove(&number);

@@ -1,8 +1,8 @@
 //! The world: one queue of events in virtual time, and the nodes they happen to.
 
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
-use super::cluster::view_of;
 use super::copies::Copies;
+use super::detection::Gossip;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
@@ -24,12 +24,6 @@ use std::time::Duration;
 /// A command must be answered so long after its time-out, at the latest.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a failure detector takes to look again, at most.
-const DETECTION: Duration = Duration::from_millis(1_500);
-
-/// A node that stands still for so long is believed down.
-const NOTICED_PAUSE: Duration = Duration::from_secs(2);
-
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
 
@@ -42,6 +36,8 @@ pub(super) enum Happening {
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
     Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
     Overdue { request: u64 },
+    Hear { to: usize, from: usize, gossip: Gossip },
+    ControlTick { node: usize, boot: u64 },
     Detect { node: usize },
     Watch { node: usize },
     Client { client: usize },
@@ -139,7 +135,7 @@ impl World {
         self.trace.note(Event { at: self.now, node, kind, subject, content });
     }
 
-    fn breaks(&mut self, promise: &'static str, what: String) {
+    pub(super) fn breaks(&mut self, promise: &'static str, what: String) {
         self.broken.push(Broken { promise, what });
     }
 
@@ -182,6 +178,8 @@ impl World {
             }
             Happening::Ask { node, boot, request, command } => self.ask(node, boot, request, *command),
             Happening::Overdue { request } => self.overdue(request),
+            Happening::Hear { to, from, gossip } => self.hear(to, from, gossip),
+            Happening::ControlTick { node, boot } => self.control_tick(node, boot),
             Happening::Detect { node } => self.detect(node),
             Happening::Watch { node } => {
                 self.detect(node);
@@ -209,11 +207,11 @@ impl World {
         if self.stations[node].running.is_some() {
             return;
         }
+        self.stations[node].boot += 1;
+        self.stations[node].told = self.everyone();
         let boot = self.boot_of(node);
         let station = &mut self.stations[node];
-        station.boot += 1;
         station.offset = boot.epoch % 1_000_000_000;
-        station.told.fill(true);
         let before = station.machine.arming();
         let (number, process) = (station.boot, station.machine.boot(&boot));
         self.note_strike(node, before);
@@ -229,6 +227,7 @@ impl World {
             self.copies.recovered(node, partition, &dots);
         }
         self.stations[node].running = Some(Running::new(process));
+        self.equip(node);
         self.detect(node);
         self.plan_tick(node);
     }
@@ -241,7 +240,7 @@ impl World {
             actor: self.random.u64(),
             shards: self.swarm.shards,
             seed: self.random.u64(),
-            view: view_of(&self.layout, node, &vec![true; self.swarm.nodes]),
+            view: self.first_view(node),
             newborn,
             segment_bytes: self.swarm.segment_bytes,
         }
@@ -454,37 +453,6 @@ impl World {
         }
     }
 
-    /// What a correct failure detector would say.
-    fn is_reachable(&self, observer: usize, peer: usize) -> bool {
-        let station = &self.stations[peer];
-        let stands_still = station.paused_until.since(self.now) > NOTICED_PAUSE;
-        let cut = self.network.is_cut((observer, peer)) || self.network.is_cut((peer, observer));
-        station.running.is_some() && !stands_still && !cut
-    }
-
-    /// A node looks around; it is told if its picture has changed.
-    pub(super) fn detect(&mut self, node: usize) {
-        let now = self.now;
-        self.stations[node].wrong.retain(|_, (_, until)| *until > now);
-        let believed = |peer: usize| match self.stations[node].wrong.get(&peer) {
-            Some((up, _)) => *up,
-            None => self.is_reachable(node, peer),
-        };
-        let up: Vec<bool> = (0..self.swarm.nodes).map(|peer| peer == node || believed(peer)).collect();
-        if self.stations[node].told != up && self.stations[node].running.is_some() {
-            let picture = up.iter().fold(0, |bits, up| bits << 1 | u64::from(*up));
-            self.note(node, "view", picture, 0);
-            self.stations[node].told.clone_from(&up);
-            self.feed(node, Input::View(view_of(&self.layout, node, &up)));
-        }
-    }
-
-    /// Looks around now and then, for ever.
-    pub(super) fn watch(&mut self, node: usize) {
-        let delay = Duration::from_millis(200) + self.up_to(DETECTION);
-        self.after(delay, Happening::Watch { node });
-    }
-
     // -- Clients
 
     fn client(&mut self, client: usize) {
@@ -573,6 +541,8 @@ impl Happening {
     fn node(&self) -> Option<usize> {
         match self {
             Happening::Deliver { to: node, .. }
+            | Happening::Hear { to: node, .. }
+            | Happening::ControlTick { node, .. }
             | Happening::Tick { node, .. }
             | Happening::Flush { node, .. }
             | Happening::Flushed { node, .. }

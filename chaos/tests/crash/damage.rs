@@ -355,3 +355,20 @@ pub(crate) fn the_directory_is_held_once_and_written_on_after_damage() {
     assert!(model.partitions[&PartitionId(0)].clock.contains(&dot(70, 1)));
     assert!(model.partitions.len() <= Model::of(&records).partitions.len());
 }
+
+#[test]
+fn a_record_is_read_though_the_bytes_behind_it_cannot_be() {
+    let (disk, records, places) = written(true);
+    let store = open(disk.clone(), options(8)).unwrap();
+    for (record, place) in records.iter().zip(places) {
+        // What an index says of a length is an upper bound.
+        let rounded = Place { length: place.length + 1024, ..place };
+        let behind = (place.offset + place.length).next_multiple_of(512) as usize;
+        disk.make_unreadable(&format!("segment-{:08x}.log", place.segment), behind);
+        assert_eq!(store.reader.read(rounded).as_ref(), Ok(record));
+        assert_eq!(store.reader.read(place).as_ref(), Ok(record));
+        let short = Place { length: place.length - 8, ..place };
+        assert!(store.reader.read(short).is_err());
+        disk.heal_reads();
+    }
+}

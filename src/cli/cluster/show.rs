@@ -1,5 +1,6 @@
 //! `dunlin cluster status` and `dunlin cluster ring`: the cluster as one node sees it.
 
+use crate::cli::block_on::{block_on, cannot_start};
 use crate::cli::exit::Failure;
 use crate::client::{Client, Method, Request, StatusCode, key_path};
 use serde_json::Value;
@@ -64,10 +65,8 @@ impl Asked {
 
     fn ask(&self, path: &str) -> Result<Value, Failure> {
         let failed = |error: String| Failure::new(format!("{}{path}: {error}", self.url));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| failed(error.to_string()))?;
         let client = Client::new([self.url.as_str()]).map_err(|error| failed(error.to_string()))?;
-        let answer = runtime.block_on(client.send(Request::raw(Method::GET, path)));
+        let answer = block_on(client.send(Request::raw(Method::GET, path))).map_err(|error| cannot_start(&error))?;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if answer.status != StatusCode::OK {
             return Err(failed(format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))));

@@ -11,7 +11,7 @@ mod process;
 mod readiness;
 mod strays;
 
-use super::block_on::block_on;
+use super::block_on::{block_on, cannot_start};
 use super::exit::Failure;
 use super::shutdown::Signals;
 use directory::{DevNode, Home};
@@ -43,7 +43,7 @@ impl Dev {
     pub(super) fn run(self) -> Result<(), Failure> {
         let home = Home::open(self.data).map_err(Failure::new)?;
         let nodes = home.prepare(self.nodes.map(|nodes| nodes as usize), self.http_port).map_err(Failure::new)?;
-        block_on(supervise(&nodes))?.map_err(Failure::new)
+        block_on(supervise(&nodes)).map_err(|error| cannot_start(&error))?.map_err(Failure::new)
     }
 }
 

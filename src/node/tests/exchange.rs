@@ -1,8 +1,8 @@
 use super::scene::{Letter, Scene, Wish, delete, get, put, values, written};
-use crate::base::NodeId;
+use crate::base::{Key, NodeId};
 use crate::causal::DotSet;
 use crate::node::Notice;
-use crate::replication::{Message, Quorum};
+use crate::replication::{Command, Message, Options, Quorum, Sloppiness};
 use crate::store::Body;
 
 /// `keys` written while `c` hears nothing.
@@ -177,7 +177,7 @@ fn every_shard_of_a_peer_is_heard_whatever_the_number_of_one_s_own() {
     let one = NodeId(1);
     for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
         // Strict: a hint would heal what the exchange is to heal.
-        let strict = |o: &mut crate::replication::Options| o.sloppiness = crate::replication::Sloppiness::Strict;
+        let strict = |o: &mut Options| o.sloppiness = Sloppiness::Strict;
         let request = scene.command(NodeId(2), put(key, "1").having_seen(&DotSet::EMPTY).with(strict));
         scene.settle_without(&[one]);
         assert!(scene.answer(request).is_some());
@@ -246,9 +246,9 @@ fn partitions_that_never_come_to_an_end_do_not_starve_the_others() {
     let (one, two) = (NodeId(1), NodeId(2));
     let mut partitions = std::collections::BTreeSet::new();
     for number in 0..400u32 {
-        let key = crate::base::Key::new(number.to_be_bytes().to_vec()).unwrap();
+        let key = Key::new(number.to_be_bytes().to_vec()).unwrap();
         let command = put("k", "1").having_seen(&DotSet::EMPTY).with(|o| o.w = Quorum::Count(1));
-        scene.command(two, crate::replication::Command { key, ..command });
+        scene.command(two, Command { key, ..command });
     }
     scene.settle_without(&[one]);
     for _ in 0..12 {
@@ -268,12 +268,12 @@ fn partitions_that_never_come_to_an_end_do_not_starve_the_others() {
 
 /// Written by `by`, which stores it alone: nobody stands in, nobody is told.
 fn alone(scene: &mut Scene, by: NodeId, key: &str) {
-    let key = crate::base::Key::new(key.to_owned()).unwrap();
-    let strict = |o: &mut crate::replication::Options| {
-        (o.w, o.sloppiness) = (Quorum::Count(1), crate::replication::Sloppiness::Strict);
+    let key = Key::new(key.to_owned()).unwrap();
+    let strict = |o: &mut Options| {
+        (o.w, o.sloppiness) = (Quorum::Count(1), Sloppiness::Strict);
     };
     let command = put("k", "1").having_seen(&DotSet::EMPTY).with(strict);
-    scene.command(by, crate::replication::Command { key, ..command });
+    scene.command(by, Command { key, ..command });
     scene.flush(by);
     scene.isolate(by);
 }
@@ -294,7 +294,7 @@ fn replicas_with_equal_clocks_and_different_data_become_equal() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     let first = written(scene.ask(a, put("k", "1")));
-    let strict = |o: &mut crate::replication::Options| o.sloppiness = crate::replication::Sloppiness::Strict;
+    let strict = |o: &mut Options| o.sloppiness = Sloppiness::Strict;
     scene.command(a, put("k", "2").having_seen(&first.context).with(strict));
     scene.flush(a);
     let late = scene.lose(a, b);
@@ -328,4 +328,82 @@ fn a_complete_replica_pulls_nothing_from_a_filling_one() {
     for node in [b, c] {
         assert_eq!(scene.report(node).clock, scene.report(a).clock);
     }
+}
+
+/// Two keys whose hashes begin with the same 28 bits, the first two of them zero, and part in the next two; the
+/// lower first.
+fn look_alikes() -> (Key, Key) {
+    let mut seen: std::collections::BTreeMap<u64, Key> = std::collections::BTreeMap::new();
+    for key in (0..).map(|number| numbered("twin", number)).filter(|key| key.hash64() >> 62 == 0) {
+        let part = |key: &Key| key.hash64() >> 34;
+        match seen.get(&(key.hash64() >> 36)) {
+            Some(twin) if part(twin) < part(&key) => return (twin.clone(), key),
+            Some(twin) if part(twin) > part(&key) => return (key, twin.clone()),
+            _ => seen.insert(key.hash64() >> 36, key),
+        };
+    }
+    unreachable!("there are more names than hashes")
+}
+
+fn numbered(name: &str, number: u32) -> Key {
+    Key::new(format!("{name} {number}")).unwrap()
+}
+
+/// Written, or deleted, and durable at `nodes`, the first of which coordinates.
+fn change(scene: &mut Scene, nodes: &[NodeId], key: &Key, command: Command) {
+    let strict = |o: &mut Options| (o.w, o.sloppiness) = (Quorum::Count(1), Sloppiness::Strict);
+    scene.command(nodes[0], Command { key: key.clone(), ..command.with(strict) });
+    let others: Vec<NodeId> = scene.primaries().into_iter().filter(|node| !nodes.contains(node)).collect();
+    scene.settle_without(&others);
+}
+
+#[test]
+fn a_key_not_named_goes_though_it_looks_like_one_that_is() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let (named, deleted) = look_alikes();
+    let far = (0..).map(|number| numbered("far", number)).find(|key| key.hash64() >> 63 == 1).unwrap();
+    for key in [&far, &deleted] {
+        change(&mut scene, &[a, b, c], key, put("k", "1"));
+    }
+    change(&mut scene, &[a, b], &deleted, delete("k"));
+    change(&mut scene, &[a, b], &named, put("k", "1"));
+    // The source forgets which keys the dots belong to, and must list.
+    (0..1100).for_each(|_| change(&mut scene, &[a, b], &far, put("k", "2")));
+    scene.exchange();
+    assert!(scene.noticed(c, Notice::ExchangeByListing) >= 1);
+    assert_eq!(scene.report(c).keys, 2, "the far key and the one named");
+    assert_eq!(scene.report(c).data_hash, scene.report(a).data_hash);
+}
+
+#[test]
+fn a_key_beyond_a_page_is_not_absent_though_it_looks_like_one_within() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    // All keys of the source share two bits, so its index tells the twins apart, and its first answer ends
+    // between them.
+    let (last, next) = look_alikes();
+    let keys = || (0..).map(|number| numbered("key", number));
+    let lower = keys().filter(|key| key.hash64() < last.hash64()).take(255);
+    let higher = keys().find(|key| key.hash64() > next.hash64() && key.hash64() >> 62 == 0).unwrap();
+    for key in lower.chain([last.clone(), next.clone(), higher]) {
+        change(&mut scene, &[a, b, c], &key, put("k", "1"));
+    }
+    (0..1100).for_each(|_| change(&mut scene, &[a, b], &last, put("k", "2")));
+    // The asker's keys share none: there the twins look alike.
+    let far = keys().find(|key| key.hash64() >> 63 == 1).unwrap();
+    change(&mut scene, &[c], &far, put("k", "1"));
+    // It asks one peer a round, and b hears nothing.
+    while scene.noticed(c, Notice::ExchangeJoined) == 0 {
+        if scene.noticed(c, Notice::ExchangeStarted) == scene.noticed(c, Notice::ExchangeAborted) {
+            scene.wait(5_000_000);
+        }
+        scene.isolate(b);
+        scene.deliver(c, a);
+        let to_asker = scene.lose(a, c).into_iter();
+        to_asker.filter(|l| !matches!(l.message, Message::ClockQuery { .. })).for_each(|l| scene.hand_over(l));
+        scene.flush(c);
+    }
+    assert!(scene.noticed(c, Notice::ExchangeByListing) >= 1);
+    assert_eq!((scene.report(a).keys, scene.report(c).keys), (258, 259));
 }

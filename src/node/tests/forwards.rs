@@ -1,6 +1,6 @@
 use super::scene::{Scene, Wish, failure, get, put, values, written};
 use crate::node::Input;
-use crate::replication::{Failure, Message, Outcome, Sloppiness};
+use crate::replication::{Failure, Message, Outcome, Quorum, Sloppiness};
 
 #[test]
 fn a_node_that_is_no_primary_passes_a_write_on_and_answers_once() {
@@ -25,7 +25,8 @@ fn silence_is_an_unknown_outcome_and_no_second_primary_is_tried() {
     scene.wait(1_999);
     assert!(scene.recipients(f).is_empty());
     scene.wait(1);
-    assert!(matches!(failure(scene.answer(request)), Failure::OutcomeUnknown { .. }));
+    let unknown = Failure::OutcomeUnknown { required: 2, acks: 0, coordinator: Some(a) };
+    assert_eq!(failure(scene.answer(request)), unknown, "it names the node that stayed silent");
     scene.assert_idle();
 }
 
@@ -36,7 +37,22 @@ fn a_primary_that_goes_down_ends_its_forwards_as_unknown() {
     let [f] = scene.fallbacks();
     let request = scene.command(f, put("k", "1"));
     scene.down(f, a);
-    assert!(matches!(failure(scene.answer(request)), Failure::OutcomeUnknown { .. }));
+    let unknown = Failure::OutcomeUnknown { required: 2, acks: 0, coordinator: Some(a) };
+    assert_eq!(failure(scene.answer(request)), unknown, "it names the node that went away");
+}
+
+#[test]
+fn a_coordinator_that_answers_of_its_own_doubt_is_not_named() {
+    let mut scene = Scene::of(4);
+    let [a, b, c] = scene.primaries();
+    let [f] = scene.fallbacks();
+    let request = scene.command(f, put("k", "1").with(|o| o.w = Quorum::All));
+    [b, c].into_iter().for_each(|primary| scene.isolate(primary));
+    let Message::Forward { request: number, .. } = scene.letters(f, a)[0].message.clone() else { panic!() };
+    let unknown = Failure::OutcomeUnknown { required: 3, acks: 1, coordinator: None };
+    let outcome = Outcome::Failed(unknown.clone());
+    scene.feed(f, Input::Message { from: a, message: Message::Forwarded { request: number, outcome } });
+    assert_eq!(failure(scene.answer(request)), unknown);
 }
 
 #[test]

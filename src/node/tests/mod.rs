@@ -4,11 +4,13 @@
 //! tells them to.
 
 mod appends;
+mod control;
 mod exchange;
 mod forwards;
 mod hints;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod reads;
+mod relocation;
 mod scene;
 mod writes;

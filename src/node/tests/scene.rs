@@ -6,7 +6,7 @@ use crate::causal::{Actor, DotSet};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
 use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
-use crate::store::{Body, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
+use crate::store::{Body, Holder, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(super) struct Scene {
 struct Station {
     node: Node,
     log: Vec<Record>,
+    /// So many of the log's first records were copied and are gone.
+    gone: usize,
     appends: VecDeque<(usize, u64, Record)>,
     reads: VecDeque<(usize, u64, Place)>,
     reading: Reading,
@@ -114,6 +116,7 @@ impl Scene {
         let station = Station {
             node: Node::new(options, view, recovered),
             log,
+            gone: 0,
             appends: VecDeque::new(),
             reads: VecDeque::new(),
             reading: Reading::AtOnce,
@@ -154,7 +157,7 @@ impl Scene {
     }
 
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {
-        let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up };
+        let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up { epoch: 0 } };
         let peers = self.layout.nodes.iter().map(|node| node.id).filter(|id| *id != me);
         Arc::new(View { me, layout: Arc::clone(&self.layout), peers: peers.map(|id| (id, state(&id))).collect() })
     }
@@ -282,9 +285,35 @@ impl Scene {
     /// The disk answers every read the node has asked for.
     pub(super) fn read(&mut self, at: NodeId) {
         while let Some((shard, id, place)) = self.station(at).reads.pop_front() {
-            let record = self.station(at).log[place.offset as usize - 1].clone();
-            self.feed(at, Input::Store { shard, id, answer: StoreAnswer::Read(Box::new(record)) });
+            let station = self.station(at);
+            let number = place.offset as usize / 8 - 1;
+            let answer = match station.log.get(number).filter(|_| number >= station.gone) {
+                Some(record) => StoreAnswer::Read(Box::new(record.clone())),
+                None => StoreAnswer::ReadFailed,
+            };
+            self.feed(at, Input::Store { shard, id, answer });
         }
+    }
+
+    /// Compaction copies every record that counts, and removes all that were there.
+    pub(super) fn compact(&mut self, at: NodeId) {
+        let station = self.station(at);
+        let mut moved = Vec::new();
+        for number in station.gone..station.log.len() {
+            let record = station.log[number].clone();
+            let (partition, from) = (record.partition, place(number as u32 + 1));
+            let holder = match &record.body {
+                Body::Object { key, .. } => Holder::Key(key.clone()),
+                Body::Hint(_) => Holder::Hint(Sequence(number as u64 + 1)),
+                _ => continue,
+            };
+            if station.node.is_current(partition, &holder, from) {
+                station.log.push(record);
+                moved.push(Moved { partition, holder, from, to: place(station.log.len() as u32) });
+            }
+        }
+        station.gone = station.log.len() - moved.len();
+        self.feed(at, Input::Relocated(moved));
     }
 
     /// The disk cannot read what the node has asked for.
@@ -451,7 +480,7 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
 }
 
 fn place(number: u32) -> Place {
-    Place { segment: 1, offset: number, length: 100 }
+    Place { segment: 1, offset: number * 8, length: 104 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {

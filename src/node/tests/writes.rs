@@ -151,7 +151,7 @@ fn a_write_that_began_and_got_too_few_copies_is_of_unknown_outcome() {
     let request = scene.command(a, put("k", "1").having_seen(&DotSet::EMPTY));
     scene.settle_without(&[b, c]);
     scene.wait(2_000);
-    assert_eq!(failure(scene.answer(request)), Failure::OutcomeUnknown { required: 2, acks: 1 });
+    assert_eq!(failure(scene.answer(request)), Failure::OutcomeUnknown { required: 2, acks: 1, coordinator: None });
     scene.assert_idle();
 }
 
@@ -209,7 +209,7 @@ fn a_strict_write_asks_no_fallback() {
     scene.wait(1_000);
     assert!(scene.letters(a, f).is_empty());
     scene.wait(1_000);
-    assert_eq!(failure(scene.answer(request)), Failure::OutcomeUnknown { required: 3, acks: 2 });
+    assert_eq!(failure(scene.answer(request)), Failure::OutcomeUnknown { required: 3, acks: 2, coordinator: None });
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl CoreHandle {
             }
             Operation::Write { .. } => {
                 let required = command.options.w.of(replicas).unwrap_or(replicas);
-                Failure::OutcomeUnknown { required, acks: 0 }
+                Failure::OutcomeUnknown { required, acks: 0, coordinator: None }
             }
         }
     }
@@ -106,7 +106,7 @@ mod tests {
         run(async {
             let (core, mut requests) = handle();
             let (outcome, ()) = tokio::join!(core.ask(delete()), async { drop(requests.recv().await) });
-            assert_eq!(outcome, Outcome::Failed(Failure::OutcomeUnknown { required: 2, acks: 0 }));
+            assert_eq!(outcome, Outcome::Failed(Failure::OutcomeUnknown { required: 2, acks: 0, coordinator: None }));
         });
     }
 

@@ -2,6 +2,7 @@
 
 use super::answer::{self, Response};
 use crate::replication::Failure;
+use crate::runtime::status::ClusterStatus;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
@@ -143,7 +144,21 @@ impl Problem {
     }
 }
 
-/// A core's failure in a client's words. 503: nothing was written. 504: it may have been.
+impl Problem {
+    /// A core's failure in a client's words; a node it names is named as people know it.
+    pub(super) fn of(failure: Failure, status: &ClusterStatus) -> Problem {
+        let coordinator = match &failure {
+            Failure::OutcomeUnknown { coordinator, .. } => coordinator.map(|node| status.name_of(node)),
+            _ => None,
+        };
+        let problem = Problem::from(failure);
+        let Some(name) = coordinator else { return problem };
+        let detail = format!("{name} was to coordinate the write and did not answer; it may or may not survive");
+        problem.with("detail", detail).with("coordinator", name)
+    }
+}
+
+/// A core's failure in a client's words, but for a node's name. 503: nothing was written. 504: it may have been.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Problem {
         match failure {
@@ -153,7 +168,7 @@ impl From<Failure> for Problem {
             )
             .with("required", required)
             .with("reachable", reachable),
-            Failure::OutcomeUnknown { required, acks } => Problem::new(
+            Failure::OutcomeUnknown { required, acks, .. } => Problem::new(
                 Code::OutcomeUnknown,
                 format!(
                     "{acks} of {required} required copies were acknowledged in time; the write may or may not survive"
@@ -218,9 +233,9 @@ mod tests {
 
     #[test]
     fn a_write_in_doubt_is_504_and_says_so() {
-        let (status, members, retry) = told(Failure::OutcomeUnknown { required: 2, acks: 1 });
+        let (status, members, retry) = told(Failure::OutcomeUnknown { required: 2, acks: 1, coordinator: None });
         assert_eq!((status, retry), (504, None));
-        assert_eq!(members["in_doubt"], json!(true));
+        assert_eq!((&members["in_doubt"], members.get("coordinator")), (&json!(true), None));
         assert_eq!((&members["acks"], &members["required"]), (&json!(1), &json!(2)));
     }
 

@@ -111,7 +111,7 @@ impl Exchange<'_> {
         let conditions = ReadConditions::of(self.headers, self.state.secrets.accepted(), &key)?;
         let command = Command { key: key.clone(), operation: Operation::Get, options: parameters.options };
         let outcome = self.state.core.ask(command).await;
-        let Outcome::Read(result) = outcome else { return Err(unsuccessful(outcome)) };
+        let Outcome::Read(result) = outcome else { return Err(self.unsuccessful(outcome)) };
         let reader = Reader {
             key: &key,
             secret: self.state.secrets.sealing(),
@@ -163,23 +163,23 @@ impl Exchange<'_> {
         let mut response = match self.state.core.ask(command).await {
             Outcome::Written(result) => write::written(kind, secret, &key, result),
             Outcome::PreconditionFailed { live_hash } => write::precondition_failed(secret, &key, live_hash),
-            other => unsuccessful(other).answer(),
+            other => self.unsuccessful(other).answer(),
         };
         if let Some(condition) = condition {
             write::set_condition(&mut response, &condition);
         }
         Ok(response)
     }
-}
 
-/// The problem in an outcome that is no success of the operation asked for.
-fn unsuccessful(outcome: Outcome) -> Problem {
-    match outcome {
-        Outcome::Failed(failure) => Problem::from(failure),
-        // The core answers reads with reads and writes with writes; if it ever did not, what happened
-        // to a write would be unknown.
-        Outcome::Read(_) | Outcome::Written(_) | Outcome::PreconditionFailed { .. } => {
-            Problem::new(Code::OutcomeUnknown, "the node answered another question").with("in_doubt", true)
+    /// The problem in an outcome that is no success of the operation asked for.
+    fn unsuccessful(self, outcome: Outcome) -> Problem {
+        match outcome {
+            Outcome::Failed(failure) => Problem::of(failure, &self.state.core.status()),
+            // The core answers reads with reads and writes with writes; if it ever did not, what happened
+            // to a write would be unknown.
+            Outcome::Read(_) | Outcome::Written(_) | Outcome::PreconditionFailed { .. } => {
+                Problem::new(Code::OutcomeUnknown, "the node answered another question").with("in_doubt", true)
+            }
         }
     }
 }

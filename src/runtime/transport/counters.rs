@@ -19,6 +19,7 @@ pub(crate) struct Counters {
     pub(crate) malformed: Counter,
     pub(crate) refused: Counter,
     pub(crate) failed_dials: Counter,
+    pub(crate) abandoned_dials: Counter,
     pub(crate) connected: Counter,
     pub(crate) resets: Counter,
 }
@@ -46,6 +47,8 @@ pub struct TransportCounters {
     pub refused: u64,
     /// Dials that did not end in a connection.
     pub failed_dials: u64,
+    /// Dials begun anew because the peer showed that it lives.
+    pub abandoned_dials: u64,
     /// Dials that did.
     pub connected: u64,
     /// Outgoing connections that ended because the peer had restarted: its reset said so.
@@ -75,6 +78,7 @@ impl Counters {
             malformed: self.malformed.get(),
             refused: self.refused.get(),
             failed_dials: self.failed_dials.get(),
+            abandoned_dials: self.abandoned_dials.get(),
             connected: self.connected.get(),
             resets: self.resets.get(),
         }

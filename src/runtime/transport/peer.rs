@@ -6,7 +6,7 @@ use super::endpoint::{DialError, dial};
 use super::frame::{FrameError, PREAMBLE_BYTES, Preamble, StreamKind};
 use super::limits::{
     BULK_FROM_BYTES, BULK_QUEUE_BYTES, FIRST_BACK_OFF, FOREGROUND_QUEUE_BYTES, GOOD_CONNECTION, HANDSHAKE_TIMEOUT,
-    LAST_BACK_OFF, WRITE_BYTES,
+    LAST_BACK_OFF, STALE_DIAL, WRITE_BYTES,
 };
 use super::queue::{Pushed, Queue};
 use crate::base::NodeId;
@@ -26,7 +26,7 @@ pub(crate) struct Peer {
     links: Arc<watch::Sender<Links>>,
     /// The address. Every change, even to the same one, ends the connection and dials.
     address: watch::Sender<String>,
-    /// Ends a wait between dials.
+    /// Ends a wait between dials, and a dial that leads nowhere.
     nudge: Notify,
 }
 
@@ -127,6 +127,10 @@ impl Peer {
                     Err(error) => self.give_up_waiting(&dialler, &address, &error),
                 },
                 _ = changes.changed() => changes.mark_changed(),
+                () = self.sign_of_life(Instant::now() + STALE_DIAL) => {
+                    dialler.counters.abandoned_dials.add(1);
+                    continue;
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(back_off.next()) => {}
@@ -134,6 +138,13 @@ impl Peer {
                 _ = changes.changed() => changes.mark_changed(),
             }
         }
+    }
+
+    /// The peer lives, and a dial begun before `stale` may have spoken to nobody: its first packet is repeated
+    /// only after a while that doubles each time, and what the peer waits for would be as late.
+    async fn sign_of_life(&self, stale: Instant) {
+        self.nudge.notified().await;
+        tokio::time::sleep_until(stale.into()).await;
     }
 
     /// What waited for a peer that cannot be reached is old by the time it can be.

@@ -1,0 +1,236 @@
+//! Records that are not in memory, read on threads of their own, so that nothing else waits for the device.
+
+use super::disk::RealDisk;
+use crate::node::StoreAnswer;
+use crate::store::{Place, ReadError, Reader, Record};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Threads that wait for the device: enough that a solid-state disk reads several at a time, few enough to
+/// cost nothing while there is nothing to read.
+const THREADS: usize = 4;
+
+/// Reads under way. A thousand at 50 us each on four threads are over in about 13 ms. Beyond, the driver
+/// reads by itself: it then waits as long as the device needs, and whoever asks it waits with it.
+const MAX_UNDER_WAY: usize = 1024;
+
+/// Longer records go to a thread even if they are in memory: copying and checking one takes as long as
+/// reading a short one from the device.
+const INLINE_BYTES: u32 = 256 << 10;
+
+/// An answered read: the shard, the read's number, the record.
+pub(super) type ReadAnswer = (usize, u64, StoreAnswer);
+
+/// A read for one of the threads.
+#[derive(Debug)]
+struct Request {
+    shard: usize,
+    id: u64,
+    place: Place,
+}
+
+/// Answers reads, each exactly once: at once, or later.
+pub(super) struct ColdReads {
+    reader: Reader<RealDisk>,
+    requests: Sender<Request>,
+    answers: UnboundedReceiver<ReadAnswer>,
+    under_way: usize,
+}
+
+impl ColdReads {
+    /// Starts the threads. They end with this value.
+    pub(super) fn start(reader: Reader<RealDisk>) -> std::io::Result<ColdReads> {
+        let (requests, waiting) = channel();
+        let (answered, answers) = unbounded_channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..THREADS {
+            let (reader, waiting, answered) = (reader.clone(), Arc::clone(&waiting), answered.clone());
+            let thread = std::thread::Builder::new().name(format!("cold-reads-{number}"));
+            thread.spawn(move || run(&reader, &waiting, &answered))?;
+        }
+        Ok(ColdReads { reader, requests, answers, under_way: 0 })
+    }
+
+    /// Begins a read. The answer, if the page cache has the record; else it comes by [`Self::answered`].
+    pub(super) fn begin(&mut self, shard: usize, id: u64, place: Place) -> Option<StoreAnswer> {
+        if place.length <= INLINE_BYTES
+            && let Some(read) = self.reader.read_cached(place).transpose()
+        {
+            return Some(answer(read));
+        }
+        if self.under_way < MAX_UNDER_WAY && self.requests.send(Request { shard, id, place }).is_ok() {
+            self.under_way += 1;
+            return None;
+        }
+        Some(answer(self.reader.read(place)))
+    }
+
+    /// The next of the answers that come later. Waits for ever if none is due. Cancel-safe.
+    pub(super) async fn answered(&mut self) -> ReadAnswer {
+        match self.answers.recv().await {
+            Some(answer) => {
+                self.under_way -= 1;
+                answer
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next of the answers that are here.
+    pub(super) fn answered_by_now(&mut self) -> Option<ReadAnswer> {
+        let answer = self.answers.try_recv().ok()?;
+        self.under_way -= 1;
+        Some(answer)
+    }
+}
+
+fn run(reader: &Reader<RealDisk>, waiting: &Mutex<Receiver<Request>>, answered: &UnboundedSender<ReadAnswer>) {
+    loop {
+        // One thread waits for a request, the others for their turn to.
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Request { shard, id, place }) = next else { return };
+        if answered.send((shard, id, answer(reader.read(place)))).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(read: Result<Record, ReadError>) -> StoreAnswer {
+    match read {
+        Ok(record) => StoreAnswer::Read(Box::new(record)),
+        Err(error) => {
+            tracing::error!(%error, "a record could not be read");
+            StoreAnswer::ReadFailed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{HybridTime, Key, WallTime};
+    use crate::causal::{Actor, Content, Dot, DotSet, Object, Version};
+    use crate::ring::PartitionId;
+    use crate::store::{Birth, Body, Durability, Log, OpenOptions, Sequence, open};
+    use std::collections::BTreeMap;
+
+    struct Scene {
+        directory: tempfile::TempDir,
+        log: Log<RealDisk>,
+        reads: ColdReads,
+    }
+
+    fn scene() -> Scene {
+        let directory = tempfile::tempdir().unwrap();
+        let options = OpenOptions {
+            fresh_actor: Actor(7),
+            segment_bytes: 1 << 20,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Filling,
+        };
+        let store = open(Arc::new(RealDisk::open(directory.path()).unwrap()), options).unwrap();
+        Scene { directory, log: store.log, reads: ColdReads::start(store.reader).unwrap() }
+    }
+
+    fn record(counter: u64, length: usize) -> Record {
+        let dot = Dot { actor: Actor(7), counter };
+        let content = Content {
+            value: vec![counter as u8; length].into(),
+            content_type: "a/b".into(),
+            metadata: Vec::new(),
+            written_at: HybridTime::from_wall(WallTime(1)),
+            expires_at: None,
+        };
+        let object = Object { versions: vec![Version { dot, content }], leftover: DotSet::EMPTY };
+        let body = Body::Object { key: Key::new("k").unwrap(), object, dots: DotSet::from(dot), minted: Some(counter) };
+        Record { partition: PartitionId(0), body }
+    }
+
+    /// What was read; none after an error.
+    fn found(answer: StoreAnswer) -> Option<Record> {
+        match answer {
+            StoreAnswer::Read(record) => Some(*record),
+            StoreAnswer::ReadFailed => None,
+            other => panic!("no answer to a read: {other:?}"),
+        }
+    }
+
+    impl Scene {
+        fn append(&mut self, counters: std::ops::Range<u64>, length: usize) -> Vec<(Place, Record)> {
+            let records: Vec<Record> = counters.map(|counter| record(counter, length)).collect();
+            let places: Vec<(Place, Sequence)> = self.log.append(&records).unwrap();
+            places.into_iter().map(|(place, _)| place).zip(records).collect()
+        }
+
+        /// Reads all of them at once: each must be answered once, with what was written. How many of the
+        /// answers came later.
+        fn read_all(&mut self, written: &[(Place, Record)]) -> usize {
+            let mut answers: BTreeMap<u64, Option<Record>> = BTreeMap::new();
+            for (id, (place, _)) in (0u64..).zip(written) {
+                answers.extend(self.reads.begin(3, id, *place).map(|answer| (id, found(answer))));
+            }
+            let later = written.len() - answers.len();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for _ in 0..later {
+                let (shard, id, answer) = runtime.block_on(self.reads.answered());
+                assert_eq!((shard, answers.insert(id, found(answer))), (3, None));
+            }
+            assert!(self.reads.under_way == 0 && self.reads.answered_by_now().is_none());
+            for (id, (_, record)) in (0u64..).zip(written) {
+                assert_eq!(answers[&id].as_ref(), Some(record));
+            }
+            later
+        }
+    }
+
+    #[test]
+    fn what_was_just_written_is_answered_at_once() {
+        let mut scene = scene();
+        let written = scene.append(1..50, 100);
+        assert_eq!(scene.read_all(&written), 0);
+    }
+
+    #[test]
+    fn a_long_record_is_read_elsewhere() {
+        let mut scene = scene();
+        let written = scene.append(1..4, INLINE_BYTES as usize);
+        assert_eq!(scene.read_all(&written), 3);
+    }
+
+    #[test]
+    fn reads_are_answered_once_wherever_the_bytes_are() {
+        let mut scene = scene();
+        let written = scene.append(1..2_000, 1_000);
+        // Out of the page cache, if this file system lets go of it; then as they are by then.
+        for entry in std::fs::read_dir(scene.directory.path()).unwrap() {
+            let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+        let later = scene.read_all(&written);
+        assert!(later <= MAX_UNDER_WAY);
+        scene.read_all(&written);
+    }
+
+    #[test]
+    fn beyond_the_limit_the_driver_reads_by_itself() {
+        let mut scene = scene();
+        let written = scene.append(1..3, INLINE_BYTES as usize);
+        scene.reads.under_way = MAX_UNDER_WAY;
+        let read = scene.reads.begin(0, 1, written[0].0);
+        assert_eq!(read.and_then(found).as_ref(), Some(&written[0].1));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_never_nothing() {
+        let mut scene = scene();
+        let (place, _) = scene.append(1..2, 100)[0];
+        let elsewhere = Place { offset: place.offset + 8, ..place };
+        assert!(matches!(scene.reads.begin(0, 1, elsewhere), Some(StoreAnswer::ReadFailed)));
+        let nowhere = Place { segment: 99, ..place };
+        assert!(scene.reads.begin(0, 2, nowhere).is_none());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(matches!(runtime.block_on(scene.reads.answered()), (0, 2, StoreAnswer::ReadFailed)));
+    }
+}
