@@ -3,7 +3,7 @@
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
 use super::detection::Gossip;
-use super::machine::{Boot, DiskFaults, Machine, Newborn};
+use super::machine::{Boot, DiskFaults, Machine, Maintenance, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
@@ -24,6 +24,9 @@ use std::time::Duration;
 /// A command must be answered so long after its time-out, at the latest.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
+/// Between two compactions there is so much more time than between two steps of one.
+const RARELY: u32 = 10;
+
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
 
@@ -33,6 +36,7 @@ pub(super) enum Happening {
     Tick { node: usize, boot: u64 },
     Flush { node: usize, boot: u64 },
     Flushed { node: usize, boot: u64, answers: Answers },
+    Maintain { node: usize, boot: u64 },
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
     Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
     Overdue { request: u64 },
@@ -66,6 +70,8 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) workload: Workload,
     pub(super) random: Random,
+    /// Apart from the other, so that runs differ in nothing else.
+    upkeep_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -102,6 +108,7 @@ impl World {
             layout,
             now: Time(1),
             phase: Phase::Storm,
+            upkeep_random: random.clone().fork(),
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),
@@ -170,6 +177,7 @@ impl World {
             Happening::Tick { node, boot } => self.tick(node, boot),
             Happening::Flush { node, boot } => self.flush(node, boot),
             Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
+            Happening::Maintain { node, boot } => self.maintain(node, boot),
             Happening::ReadDone { node, boot, shard, id, place } => {
                 if self.is_current(node, boot) {
                     let answer = self.read(node, place);
@@ -230,6 +238,7 @@ impl World {
         self.equip(node);
         self.detect(node);
         self.plan_tick(node);
+        self.plan_maintenance(node, RARELY);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
@@ -248,8 +257,9 @@ impl World {
 
     /// The process ends: what it had not been told is lost, and its clients hear nothing.
     pub(super) fn kill(&mut self, node: usize) {
-        if self.stations[node].running.take().is_none() {
-            return;
+        let Some(running) = self.stations[node].running.take() else { return };
+        if let Some(step) = running.upkeep {
+            self.tally.count(&format!("{step}, then the process ends"));
         }
         self.note(node, "process ends", self.stations[node].boot, 0);
         self.stations[node].paused_until = Time(0);
@@ -391,6 +401,49 @@ impl World {
         let refused = self.stations[node].running.as_mut().map(|running| std::mem::take(&mut running.refused));
         for (shard, id) in refused.unwrap_or_default() {
             self.feed(node, Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
+        }
+    }
+
+    /// A step of maintenance, then the next some time later.
+    fn maintain(&mut self, node: usize, boot: u64) {
+        if !self.is_current(node, boot) {
+            return;
+        }
+        let (seed, before) = (self.upkeep_random.u64(), self.stations[node].machine.arming());
+        let Some(running) = &mut self.stations[node].running else { return };
+        let done = running.process.maintain(seed);
+        self.note_strike(node, before);
+        let (step, input) = match done {
+            Maintenance::Idle => return,
+            Maintenance::Poisoned => {
+                self.tally.count("disk: log poisoned");
+                return self.power_off(node);
+            }
+            Maintenance::Done(step) => (step, None),
+            Maintenance::Tell(step, input) => (step, Some(input)),
+            Maintenance::Over(step) => {
+                running.upkeep = None;
+                self.tally.count(step);
+                self.note(node, step, 0, 0);
+                return self.plan_maintenance(node, RARELY);
+            }
+        };
+        running.upkeep = Some(step);
+        self.tally.count(step);
+        self.note(node, step, 0, 0);
+        if let Some(input) = input {
+            self.feed(node, input);
+        }
+        self.plan_maintenance(node, 1);
+    }
+
+    fn plan_maintenance(&mut self, node: usize, times: u32) {
+        let Some(mean) = self.swarm.upkeep else { return };
+        if self.stations[node].running.is_some() {
+            let longest = (mean * 2 * times).as_micros() as u64;
+            let delay = Duration::from_micros(self.upkeep_random.below(longest + 1));
+            let boot = self.stations[node].boot;
+            self.after(delay, Happening::Maintain { node, boot });
         }
     }
 
@@ -546,6 +599,7 @@ impl Happening {
             | Happening::Tick { node, .. }
             | Happening::Flush { node, .. }
             | Happening::Flushed { node, .. }
+            | Happening::Maintain { node, .. }
             | Happening::ReadDone { node, .. }
             | Happening::Detect { node }
             | Happening::Watch { node }
