@@ -128,6 +128,16 @@ pub enum Maintenance {
     Poisoned,
 }
 
+impl Maintenance {
+    /// What was done, if there is more to do.
+    pub(super) fn unfinished(&self) -> Option<&'static str> {
+        match self {
+            Maintenance::Done(step) | Maintenance::Tell(step, _) => Some(step),
+            Maintenance::Idle | Maintenance::Over(_) | Maintenance::Poisoned => None,
+        }
+    }
+}
+
 /// How a batch ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appending {

@@ -182,7 +182,7 @@ impl Swarm {
     /// Half of the runs compact, and have segments small enough for it. Drawn beside the stream of the others, so
     /// that a seed without is what it was before there was compaction.
     fn draw_upkeep(&mut self, random: &mut Random) {
-        self.upkeep = pick(random, &[None, None, Some(5), Some(50)]).map(Duration::from_millis);
+        self.upkeep = pick(random, &[None, None, Some(20), Some(200)]).map(Duration::from_millis);
         if self.upkeep.is_some() {
             self.segment_bytes = pick(random, &[4 << 10, 8 << 10, 32 << 10]);
         }

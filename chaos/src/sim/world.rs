@@ -3,7 +3,7 @@
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
 use super::detection::Gossip;
-use super::machine::{Boot, DiskFaults, Machine, Maintenance, Newborn};
+use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
@@ -23,9 +23,6 @@ use std::time::Duration;
 
 /// A command must be answered so long after its time-out, at the latest.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-
-/// Between two compactions there is so much more time than between two steps of one.
-const RARELY: u32 = 10;
 
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
@@ -71,7 +68,7 @@ pub(super) struct World {
     pub(super) workload: Workload,
     pub(super) random: Random,
     /// Apart from the other, so that runs differ in nothing else.
-    upkeep_random: Random,
+    pub(super) upkeep_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -238,7 +235,7 @@ impl World {
         self.equip(node);
         self.detect(node);
         self.plan_tick(node);
-        self.plan_maintenance(node, RARELY);
+        self.plan_compaction(node);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
@@ -401,49 +398,6 @@ impl World {
         let refused = self.stations[node].running.as_mut().map(|running| std::mem::take(&mut running.refused));
         for (shard, id) in refused.unwrap_or_default() {
             self.feed(node, Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
-        }
-    }
-
-    /// A step of maintenance, then the next some time later.
-    fn maintain(&mut self, node: usize, boot: u64) {
-        if !self.is_current(node, boot) {
-            return;
-        }
-        let (seed, before) = (self.upkeep_random.u64(), self.stations[node].machine.arming());
-        let Some(running) = &mut self.stations[node].running else { return };
-        let done = running.process.maintain(seed);
-        self.note_strike(node, before);
-        let (step, input) = match done {
-            Maintenance::Idle => return,
-            Maintenance::Poisoned => {
-                self.tally.count("disk: log poisoned");
-                return self.power_off(node);
-            }
-            Maintenance::Done(step) => (step, None),
-            Maintenance::Tell(step, input) => (step, Some(input)),
-            Maintenance::Over(step) => {
-                running.upkeep = None;
-                self.tally.count(step);
-                self.note(node, step, 0, 0);
-                return self.plan_maintenance(node, RARELY);
-            }
-        };
-        running.upkeep = Some(step);
-        self.tally.count(step);
-        self.note(node, step, 0, 0);
-        if let Some(input) = input {
-            self.feed(node, input);
-        }
-        self.plan_maintenance(node, 1);
-    }
-
-    fn plan_maintenance(&mut self, node: usize, times: u32) {
-        let Some(mean) = self.swarm.upkeep else { return };
-        if self.stations[node].running.is_some() {
-            let longest = (mean * 2 * times).as_micros() as u64;
-            let delay = Duration::from_micros(self.upkeep_random.below(longest + 1));
-            let boot = self.stations[node].boot;
-            self.after(delay, Happening::Maintain { node, boot });
         }
     }
 
