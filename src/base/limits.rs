@@ -3,6 +3,19 @@
 /// Longest key. Keys are kept in memory for recent dots and hints; 1 KiB bounds that.
 pub const MAX_KEY_BYTES: usize = 1024;
 
+/// Most bytes of one key's versions together. An object is one record, at most 256 MiB long; the rest is for
+/// the key and for what the versions have seen.
+pub const MAX_OBJECT_BYTES: usize = 252 << 20;
+
+/// Largest value that can be configured: as many siblings as a client may leave, with their metadata, are
+/// one object.
+pub const MAX_VALUE_BYTES: usize = 3 << 20;
+
+/// What a version may have besides its value: type and metadata, with room for their encoding.
+pub const MAX_DESCRIPTION_BYTES: usize = 64 << 10;
+
+const _: () = assert!(MAX_SIBLINGS * (MAX_VALUE_BYTES + MAX_DESCRIPTION_BYTES) <= MAX_OBJECT_BYTES);
+
 /// Default for the largest value: one record is written, sent and cached whole.
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 1 << 20;
 

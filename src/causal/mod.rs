@@ -16,5 +16,5 @@ mod token;
 pub use dot::{Actor, Dot};
 pub use dot_set::DotSet;
 pub use intervals::Intervals;
-pub use object::{Content, Filled, Object, Outline, Version, entry_hash, live_hash};
+pub use object::{Content, Filled, Object, Outline, Version, bytes_of, bytes_of_all, entry_hash, live_hash};
 pub use token::{MAX_TOKEN_BYTES, Token, TokenError, TokenSecret};

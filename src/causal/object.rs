@@ -50,6 +50,24 @@ pub struct Filled<C = Content> {
 /// A filled state without the values: enough to decide, cheap to send.
 pub type Outline = Filled<()>;
 
+impl Content {
+    /// How long it is: value, type and metadata.
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.value, &self.content_type, &self.metadata)
+    }
+}
+
+/// How long a value with this type and metadata is.
+pub fn bytes_of(value: &Bytes, content_type: &str, metadata: &[(String, String)]) -> usize {
+    let pairs: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    value.len() + content_type.len() + pairs
+}
+
+/// How long some versions are together.
+pub fn bytes_of_all<'a>(versions: impl IntoIterator<Item = &'a Version>) -> usize {
+    versions.into_iter().map(|version| version.content.bytes()).sum()
+}
+
 impl Object {
     /// Nothing to store: no live version, nothing seen beyond the clock.
     pub fn is_empty(&self) -> bool {

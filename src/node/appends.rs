@@ -3,8 +3,9 @@
 use super::replica::Loaded;
 use super::shard::{Shard, Turn};
 use super::{Effect, Notice};
+use crate::base::limits::MAX_OBJECT_BYTES;
 use crate::base::{Mutation, NodeId, broken};
-use crate::causal::{DotSet, Filled};
+use crate::causal::{DotSet, Filled, bytes_of_all};
 use crate::replication::{Failure, Message, Outcome, Refusal, StoreReply};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published, Record, Sequence};
@@ -154,7 +155,9 @@ impl Shard {
     }
 
     /// Merges a state into the key's pending one and appends what changes. The acknowledgement waits
-    /// for the disk also when nothing changes but something is still on its way.
+    /// for the disk also when nothing changes but something is still on its way. What would be too long for
+    /// a record is refused here, where it concerns one key, and not by the disk, with all that was to be
+    /// written beside it.
     pub(super) fn apply(
         &mut self,
         turn: &mut Turn<'_>,
@@ -162,7 +165,7 @@ impl Shard {
         apply: Apply,
         object: crate::causal::Object,
         slot: Published,
-    ) {
+    ) -> Applied {
         let Apply { key, state, dots, after } = apply;
         let replica = self.replica(partition);
         let before = replica.fill_pending(object);
@@ -171,13 +174,20 @@ impl Shard {
         let entering = entering.difference(replica.pending_clock());
         let merged = before.clone().merge(&state);
         if merged == before && entering.is_empty() && replica.is_settled() {
-            return self.after_durable(turn, partition, after);
+            self.after_durable(turn, partition, after);
+            return Applied::Taken;
+        }
+        if bytes_of_all(&merged.versions) > MAX_OBJECT_BYTES {
+            turn.notice(Notice::ObjectTooLarge);
+            self.refuse(turn, after);
+            return Applied::TooLarge;
         }
         if merged.versions.len() > before.versions.len() && merged.versions.len() > 1 {
             turn.notice(Notice::SiblingsMade);
         }
         let body = self.replica(partition).object_body(&key, merged, entering, None);
         self.append(turn, partition, body, slot, after);
+        Applied::Taken
     }
 
     /// What an update step builds on, if it is known without a read.
@@ -192,6 +202,15 @@ impl Shard {
             turn.answer(origin, Outcome::Failed(failure));
         }
     }
+}
+
+/// What became of a state to merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It is there, or on its way.
+    Taken,
+    /// The siblings of all replicas together are too long for one record. Nothing changed.
+    TooLarge,
 }
 
 /// A state to merge into a key.

@@ -69,6 +69,9 @@ pub enum Notice {
     PartitionCompleted,
     DeleteVanished,
     SiblingsMade,
+    /// Another replica's siblings of a key do not fit one record together with this one's. Until a client
+    /// settles them the replicas differ.
+    ObjectTooLarge,
     AppendFailed,
     StaleAcknowledgementDropped,
     DataHashesDiffer,

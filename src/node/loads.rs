@@ -4,7 +4,7 @@
 //! queue behind it, so what is read stays true. A *look* answers from the durable state: object and
 //! clock must be of one instant, so if the key's slot changed meanwhile the look begins again.
 
-use super::appends::Apply;
+use super::appends::{Applied, Apply};
 use super::shard::{Shard, Turn};
 use super::{Effect, Notice};
 use crate::base::limits::MAX_WAITING_PER_KEY;
@@ -104,11 +104,17 @@ impl Shard {
     ) {
         match step {
             UpdateStep::Coordinate { write } => self.mint(turn, write, object, slot),
-            UpdateStep::Apply(apply) => self.apply(turn, partition, apply, object, slot),
+            UpdateStep::Apply(apply) => {
+                // Whoever sent it has been told.
+                let _ = self.apply(turn, partition, apply, object, slot);
+            }
             UpdateStep::Pulled { session, apply } => {
                 self.object_found(session, slot.place);
-                self.apply(turn, partition, apply, object, slot);
-                self.session_applied(turn, session);
+                match self.apply(turn, partition, apply, object, slot) {
+                    Applied::Taken => self.session_applied(turn, session),
+                    // Its clock must not be joined without the object (PROTOCOL R2).
+                    Applied::TooLarge => self.abort_session(turn, session),
+                }
             }
         }
     }

@@ -11,9 +11,9 @@ use super::loads::UpdateStep;
 use super::replica::Replica;
 use super::shard::{Origin, Shard, Turn};
 use super::timers::Timer;
-use crate::base::limits::MAX_SIBLINGS;
+use crate::base::limits::{MAX_OBJECT_BYTES, MAX_SIBLINGS};
 use crate::base::{Key, Mutation, NodeId, Time, WallTime, broken};
-use crate::causal::{Content, Dot, DotSet, Filled, Object};
+use crate::causal::{Content, Dot, DotSet, Filled, Object, bytes_of_all};
 use crate::replication::{
     Claim, Command, Condition, Copy, Failure, Message, NewContent, Operation, Options, Outcome, ReadReply, ReadTally,
     Sloppiness, StoreReply, Want, WriteResult, WriteTally,
@@ -257,9 +257,8 @@ impl Shard {
             turn.notice(Notice::CounterBehind);
             return self.write_failed(turn, id, Failure::NotReady);
         }
-        let surviving = own.versions.iter().filter(|version| !seen.contains(version.dot)).count();
-        if write.content.is_some() && surviving >= MAX_SIBLINGS {
-            return self.write_failed(turn, id, Failure::TooManySiblings { limit: MAX_SIBLINGS });
+        if let Some(failure) = beyond_limits(write.content.as_ref(), &own, &seen) {
+            return self.write_failed(turn, id, failure);
         }
         self.void_burnt(turn, partition);
         let written_at = self.hybrid_now(turn.now, own.versions.iter().map(|version| version.content.written_at));
@@ -477,6 +476,17 @@ impl Shard {
         }
         turn.fail(origin, Failure::OutcomeUnknown { required, acks, coordinator: None });
     }
+}
+
+/// Why a new version cannot stand beside those that its writer has not seen. A delete always can.
+fn beyond_limits(content: Option<&NewContent>, own: &Filled, seen: &DotSet) -> Option<Failure> {
+    let content = content?;
+    let surviving = || own.versions.iter().filter(|version| !seen.contains(version.dot));
+    if surviving().count() >= MAX_SIBLINGS {
+        return Some(Failure::TooManySiblings { limit: MAX_SIBLINGS });
+    }
+    let too_large = content.bytes() + bytes_of_all(surviving()) > MAX_OBJECT_BYTES;
+    too_large.then_some(Failure::SiblingsTooLarge { limit: MAX_OBJECT_BYTES })
 }
 
 fn holds(condition: &Condition, visible: &Filled) -> bool {

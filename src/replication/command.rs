@@ -1,7 +1,7 @@
 //! What a client asks of the cluster, and what it is answered.
 
 use crate::base::{HybridTime, Key, NodeId, WallTime};
-use crate::causal::{DotSet, Filled};
+use crate::causal::{DotSet, Filled, bytes_of};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,13 @@ pub struct NewContent {
     pub metadata: Vec<(String, String)>,
     /// Time to live in milliseconds from the moment of the write.
     pub ttl_ms: Option<u64>,
+}
+
+impl NewContent {
+    /// How long it is: value, type and metadata.
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.value, &self.content_type, &self.metadata)
+    }
 }
 
 /// A precondition on the live dots (RFC 9110, best effort in an eventual namespace).
@@ -198,6 +205,11 @@ pub enum Failure {
     /// The write would leave more siblings than allowed; nothing was written.
     TooManySiblings {
         /// The limit.
+        limit: usize,
+    },
+    /// The write would leave siblings too long for one record; nothing was written.
+    SiblingsTooLarge {
+        /// The limit on their bytes together.
         limit: usize,
     },
 }

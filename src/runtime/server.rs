@@ -89,10 +89,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
-    let flusher = flusher::start(log, flushed_sender)
-        .map_err(|error| ServeError::Failed(format!("cannot start the storage thread: {error}")))?;
-    let reads = ColdReads::start(reader)
-        .map_err(|error| ServeError::Failed(format!("cannot start the reading threads: {error}")))?;
+    let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
+    let reads = ColdReads::start(reader).map_err(threads_refused)?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -346,6 +344,11 @@ fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
         ServeError::Refused(format!("{path}: a secret has exactly 32 bytes, this file has {found}"))
     })?;
     Ok(TokenSecret::new(secret))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn threads_refused(error: std::io::Error) -> ServeError {
+    ServeError::Failed(format!("cannot start the storage threads: {error}"))
 }
 
 fn cannot_listen(

@@ -98,3 +98,48 @@ pub(super) fn remove_if_there<D: Disk>(disk: &D, name: &FileName) -> Result<(), 
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Dot, DotSet};
+    use crate::store::memory::MemoryDisk;
+
+    fn checkpoint() -> Checkpoint {
+        let mut tracker = ClockTracker::new(Actor(7), Birth::Complete);
+        let clock = DotSet::from(Dot { actor: Actor(7), counter: 3 });
+        tracker.partitions.insert(PartitionId(5), Claims { clock, minted: 3, complete: true });
+        tracker.hints.insert(Sequence(9), vec![NodeId(1), NodeId(2)]);
+        Checkpoint::of(&tracker, Sequence(12))
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_and_every_flipped_bit_is_noticed() {
+        let disk = MemoryDisk::default();
+        let stamp = checkpoint().write(&disk).unwrap();
+        assert_eq!(Checkpoint::read(&disk, stamp), Ok(Some(checkpoint())));
+        assert_eq!(Checkpoint::read(&disk, CheckpointStamp { checksum: stamp.checksum + 1, ..stamp }), Ok(None));
+        let file = disk.open(&checkpoint_name(Sequence(12))).unwrap();
+        let bytes = disk.read_at(&file, 0, 1 << 20).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            disk.write_at(&file, 0, &flipped).unwrap();
+            assert_eq!(Checkpoint::read(&disk, stamp), Ok(None), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn counters_count_for_the_actor_that_minted_them() {
+        let minted = |actor| checkpoint().tracker(Actor(actor), Birth::Complete).partitions[&PartitionId(5)].minted;
+        assert_eq!((minted(7), minted(8)), (3, 0));
+    }
+
+    #[test]
+    fn only_a_checkpoint_s_exact_name_is_one() {
+        assert!(is_checkpoint(&checkpoint_name(Sequence(0xab))));
+        for name in ["checkpoint-ab", "checkpoint-00000000000000AB", "checkpoint-", "identity"] {
+            assert!(!is_checkpoint(&FileName(name.into())), "{name}");
+        }
+    }
+}

@@ -90,6 +90,11 @@ pub(super) fn marker_name() -> FileName {
     FileName("poisoned".into())
 }
 
+/// Present after a record could not be verified: the next opening verifies all of them.
+pub(super) fn doubt_name() -> FileName {
+    FileName("doubted".into())
+}
+
 /// Put by the operator's `init` into the directory of a new cluster's node.
 pub(super) fn genesis_name() -> FileName {
     FileName("genesis".into())

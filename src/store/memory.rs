@@ -13,6 +13,12 @@ pub(super) struct MemoryDisk {
 }
 
 impl MemoryDisk {
+    /// The same files once more.
+    pub(super) fn copied(&self) -> MemoryDisk {
+        let copy = |(name, file): (&FileName, &Bytes)| (name.clone(), Arc::new(Mutex::new(locked(file).clone())));
+        MemoryDisk { files: Mutex::new(self.files().iter().map(copy).collect()) }
+    }
+
     fn files(&self) -> MutexGuard<'_, BTreeMap<FileName, Bytes>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

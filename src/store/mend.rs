@@ -109,12 +109,12 @@ impl<D: Disk> Log<D> {
         }
         for sealed in self.identity.sealed.segments.clone() {
             let sound = key_file_is_sound(&self.disk, &sealed)?;
-            if sound && care == Care::Checking {
+            if sound && care < Care::Verifying {
                 continue;
             }
             let back = ReadBack::read(&*self.disk, &self.reader, &sealed, &lost_of(&self.identity), |_| {})?;
             let missing = back.missing(&sealed);
-            if missing.is_some() && care == Care::Checking {
+            if missing.is_some() && care < Care::Resetting {
                 return Err(Setback::Doubt(Care::Resetting, OpenError::Disk(incomplete(&sealed))));
             }
             if !sound {

@@ -14,6 +14,7 @@ mod gather;
 mod identity;
 mod index;
 mod inspect;
+#[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
 mod log;
 #[cfg(test)]

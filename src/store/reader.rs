@@ -1,6 +1,7 @@
 //! Reading one record by its place, from any thread.
 
 use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
+use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
 use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
@@ -39,9 +40,17 @@ pub(super) struct OpenSegment<F> {
 }
 
 struct Segments<F> {
+    doubt: Doubt,
     generations: BTreeMap<u32, u64>,
     files: BTreeMap<u32, (Arc<F>, u64)>,
     uses: u64,
+}
+
+/// Whether the next opening has been told to verify every record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    Told,
 }
 
 impl<D: Disk> Clone for Reader<D> {
@@ -52,14 +61,15 @@ impl<D: Disk> Clone for Reader<D> {
 
 impl<D: Disk> Reader<D> {
     pub(super) fn new(disk: Arc<D>) -> Self {
-        let segments = Segments { generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
+        let segments = Segments { doubt: Doubt::None, generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
         Reader { disk, segments: Arc::new(Mutex::new(segments)) }
     }
 
-    /// Reads and verifies the record at `place`.
+    /// Reads and verifies the record at `place`. After a damaged one the next opening verifies all, and
+    /// deals with what is lost (PROTOCOL R8).
     pub fn read(&self, place: Place) -> Result<Record, ReadError> {
         let (generation, bytes) = self.read_frame(place)?;
-        record_in(place, generation, &bytes)
+        self.heed(record_in(place, generation, &bytes))
     }
 
     /// Reads and verifies the record at `place` if that takes no waiting for the device: none if its segment
@@ -70,7 +80,7 @@ impl<D: Disk> Reader<D> {
         let bytes = self.disk.read_cached(&file, u64::from(place.offset), length).map_err(ReadError::Disk)?;
         let frame =
             |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
-        bytes.map(|bytes| frame(&bytes)).transpose()
+        self.heed(bytes.map(|bytes| frame(&bytes)).transpose())
     }
 
     /// The frame at `place`, verified: its header and its payload.
@@ -84,7 +94,7 @@ impl<D: Disk> Reader<D> {
     /// The verified payload of the frame at `place`.
     pub(super) fn read_payload(&self, place: Place) -> Result<Vec<u8>, ReadError> {
         let (generation, bytes) = self.read_frame(place)?;
-        payload_in(place, generation, &bytes).map(<[u8]>::to_vec)
+        self.heed(payload_in(place, generation, &bytes).map(<[u8]>::to_vec))
     }
 
     /// The bytes at `place`, and the generation of their segment.
@@ -94,7 +104,7 @@ impl<D: Disk> Reader<D> {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes = self.frame_bytes(&file, place).map_err(ReadError::Disk)?;
+        let bytes = self.heed(self.frame_bytes(&file, place).map_err(ReadError::Disk))?;
         Ok((generation, bytes))
     }
 
@@ -112,6 +122,20 @@ impl<D: Disk> Reader<D> {
         }
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    /// Leaves word for the next opening, once, if the disk has not given back what was written.
+    fn heed<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+        let lost = match &read {
+            Ok(_) => false,
+            Err(ReadError::Damaged { .. }) => true,
+            Err(ReadError::Disk(error)) => error.kind == DiskErrorKind::Failed,
+        };
+        if lost && std::mem::replace(&mut self.lock().doubt, Doubt::Told) == Doubt::None {
+            // Best effort: the read has failed in any case, and the next one of this record will, too.
+            let _ = put_marker(&*self.disk, &doubt_name());
+        }
+        read
     }
 
     /// Makes a segment readable.

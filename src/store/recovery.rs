@@ -5,7 +5,7 @@ use super::checkpoint::is_checkpoint;
 use super::compaction::{Compacted, is_unfinished_output};
 use super::frame::{self, Entry};
 use super::gather::Gathered;
-use super::identity::{Birth, Identity, genesis_name, marker_name, put_marker, sync_names};
+use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
 use super::key_file::segment_of_key_file;
 use super::log::{Phase, Settings, poisoned_by};
 use super::reader::OpenSegment;
@@ -64,7 +64,8 @@ impl<D: Disk> Recovery<D> {
         verdict: Verdict,
         care: Care,
     ) -> Result<Self, OpenError> {
-        let care = if verdict.resets() { Care::Resetting } else { care };
+        let doubted = if survey.doubted { Care::Verifying } else { Care::Trusting };
+        let care = if verdict.resets() { Care::Resetting } else { care.max(doubted) };
         match verdict.opening {
             _ if verdict.resets() => put_marker(&*disk, &marker_name())?,
             super::Opening::Renewed { .. } => identity.replace(&*disk)?,
@@ -344,11 +345,11 @@ impl<D: Disk> Recovery<D> {
         sync_names(&*log.disk)?;
         log.identity.replace(&*log.disk)?;
         self.remove_spent()?;
-        let log = &self.log;
-        let spent = [(self.survey.genesis, genesis_name()), (log.disk.open(&marker_name()).is_ok(), marker_name())];
-        for (_, name) in spent.iter().filter(|(there, _)| *there) {
-            log.disk.remove(name)?;
-            sync_names(&*log.disk)?;
+        let disk = &*self.log.disk;
+        let spent = [genesis_name(), doubt_name(), marker_name()];
+        for name in spent.iter().filter(|name| disk.open(name).is_ok()) {
+            disk.remove(name)?;
+            sync_names(disk)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ pub(super) enum Sealing {
     Done,
     /// No segment is finished, or its records are not durable yet.
     Idle,
-    /// The disk is full: the segment stays tail for now.
+    /// The disk is full, or no file can be opened: the segment stays tail for now.
     NoSpace,
 }
 
@@ -35,7 +35,7 @@ impl<D: Disk> Log<D> {
         }
         match self.seal_oldest() {
             Ok(()) => Ok(Sealing::Done),
-            Err(error) if error.kind == DiskErrorKind::Full => Ok(Sealing::NoSpace),
+            Err(DiskError { kind: DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles, .. }) => Ok(Sealing::NoSpace),
             Err(error) => Err(self.poison(error)),
         }
     }

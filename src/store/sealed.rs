@@ -79,3 +79,39 @@ impl SealedLog {
         own.difference(&elsewhere)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(segment: u32, from: u64, to: u64) -> SealedSegment {
+        SealedSegment {
+            segment,
+            generation: 0,
+            end: 64,
+            sequences: Some((Sequence(from), Sequence(to))),
+            records: 1,
+            bytes: 1,
+            key_file: KeyFileStamp { entries: 0, bytes: 0, checksum: 0 },
+        }
+    }
+
+    #[test]
+    fn the_list_stays_in_order_and_holds_a_segment_once() {
+        let mut log = SealedLog::default();
+        for segment in [4, 2, 9, 4] {
+            log.put(sealed(segment, 1, u64::from(segment)));
+        }
+        assert_eq!(log.segments.iter().map(|sealed| sealed.segment).collect::<Vec<_>>(), [2, 4, 9]);
+        assert_eq!((log.get(4), log.get(3)), (Some(&sealed(4, 1, 4)), None));
+    }
+
+    #[test]
+    fn only_sequences_that_no_other_segment_spans_are_a_segments_own() {
+        let mut log = SealedLog::default();
+        log.put(sealed(1, 1, 9));
+        log.put(sealed(2, 5, 20));
+        let own = log.only_in(&sealed(3, 8, 23));
+        assert_eq!(own.ranges().collect::<Vec<_>>(), [(21, 23)]);
+    }
+}

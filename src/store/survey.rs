@@ -1,7 +1,7 @@
 //! What lies in the directory, before anything is decided: files, headers, the frames of the tail.
 
 use super::checkpoint::Checkpoint;
-use super::identity::{FoundIdentity, Identity, genesis_name, marker_name};
+use super::identity::{FoundIdentity, Identity, doubt_name, genesis_name, marker_name};
 use super::scan::Scan;
 use super::sealed::{SealedLog, SealedSegment};
 use super::segment::{HeaderError, Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_of};
@@ -13,6 +13,8 @@ pub(super) struct Survey {
     pub(super) identity: FoundIdentity,
     /// The last process could not vouch for the disk.
     pub(super) poisoned: bool,
+    /// The last process could not verify a record.
+    pub(super) doubted: bool,
     /// The operator says that this is a new cluster's directory.
     pub(super) genesis: bool,
     /// What the manifest says is sealed, if there is a manifest to go by and its checkpoint is intact;
@@ -62,6 +64,7 @@ impl Survey {
             sealed: read_sealed(disk, &identity)?,
             identity,
             poisoned: names.contains(&marker_name()),
+            doubted: names.contains(&doubt_name()),
             genesis: names.contains(&genesis_name()),
             unsound: BTreeMap::new(),
             segments: BTreeMap::new(),

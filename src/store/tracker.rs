@@ -96,3 +96,74 @@ fn hand_over(hints: &mut BTreeMap<Sequence, Vec<NodeId>>, hint: Sequence, target
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Key, Random};
+    use crate::causal::{Dot, Filled, Object};
+    use crate::store::HintBody;
+
+    const OWN: Actor = Actor(7);
+
+    fn record(random: &mut Random, sequence: u64) -> Record {
+        let actor = if random.chance(0.7) { OWN } else { Actor(8) };
+        let counter = random.between(1, 30);
+        let dots = DotSet::from(Dot { actor, counter });
+        let key = Key::new("k").unwrap();
+        let body = match random.below(8) {
+            0 | 1 => Body::Object { key, object: Object::default(), dots, minted: Some(counter) },
+            2 => Body::Join { dots },
+            3 => Body::Void { dots, minted: counter },
+            4 => {
+                let targets = (0..random.below(3)).map(NodeId).collect();
+                Body::Hint(HintBody { targets, key, state: Filled::default(), dots, minted: Some(counter) })
+            }
+            5 => Body::HintDone { hint: Sequence(random.below(sequence) + 1), target: NodeId(random.below(2)) },
+            6 => Body::Complete,
+            _ => Body::Reset { clock: dots },
+        };
+        Record { partition: PartitionId(random.below(3) as u32), body }
+    }
+
+    #[test]
+    fn stretches_amount_to_their_records_one_by_one() {
+        for seed in 0..300 {
+            let random = &mut Random::from_seed(seed);
+            let birth = if random.chance(0.5) { Birth::Complete } else { Birth::Filling };
+            let mut singly = ClockTracker::new(OWN, birth);
+            let mut by_stretch = singly.clone();
+            let mut stretch = Steps::default();
+            for sequence in 1..60 {
+                let record = record(random, sequence);
+                let mut one = Steps::default();
+                one.note(OWN, Sequence(sequence), &record);
+                singly.apply(&one);
+                stretch.note(OWN, Sequence(sequence), &record);
+                if random.chance(0.2) {
+                    by_stretch.apply(&std::mem::take(&mut stretch));
+                }
+            }
+            by_stretch.apply(&stretch);
+            assert_eq!(by_stretch, singly, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_reset_voids_what_was_claimed_before() {
+        let dots = |counter| DotSet::from(Dot { actor: OWN, counter });
+        let note = |steps: &mut Steps, at, body| {
+            steps.note(OWN, Sequence(at), &Record { partition: PartitionId(0), body });
+        };
+        let mut tracker = ClockTracker::new(OWN, Birth::Complete);
+        let mut before = Steps::default();
+        note(&mut before, 1, Body::Void { dots: dots(5), minted: 5 });
+        tracker.apply(&before);
+        let mut after = Steps::default();
+        note(&mut after, 2, Body::Join { dots: dots(9) });
+        note(&mut after, 3, Body::Reset { clock: dots(2) });
+        tracker.apply(&after);
+        let expected = Claims { clock: dots(2), minted: 5, complete: false };
+        assert_eq!(tracker.partitions[&PartitionId(0)], expected);
+    }
+}

@@ -169,7 +169,9 @@ pub(super) enum Care {
     Trusting,
     /// All key files are verified first, and written anew where they are damaged.
     Checking,
-    /// Records are lost: every record of every sealed segment is verified, and clocks are reset.
+    /// Besides, every record of every sealed segment is: one was damaged when it was last read.
+    Verifying,
+    /// Records are lost: all are verified, and clocks are reset.
     Resetting,
 }
 

@@ -25,5 +25,6 @@ fn failure_name(failure: &Failure) -> &'static str {
         Failure::NotReady => "not ready",
         Failure::DiskFull => "disk full",
         Failure::TooManySiblings { .. } => "too many siblings",
+        Failure::SiblingsTooLarge { .. } => "siblings too large",
     }
 }

@@ -35,7 +35,7 @@ fn counters_taken_from_the_hints_still_held_are_noticed() {
 #[test]
 fn a_log_cut_at_its_first_bad_record_is_noticed() {
     caught(Mutation::TruncateAtFirstBadRecord, damage::a_torn_tail_is_told_from_damage_in_the_midst);
-    caught(Mutation::TruncateAtFirstBadRecord, damage::every_flipped_byte_of_a_closed_store_is_noticed_or_harmless);
+    caught(Mutation::TruncateAtFirstBadRecord, damage::every_flipped_byte_of_a_crashed_store_is_noticed_or_harmless);
 }
 
 #[test]

@@ -505,6 +505,12 @@ pub(super) fn put(key: &'static str, value: &'static str) -> Command {
     write(key, Some(content))
 }
 
+/// Writes these bytes, whatever else the key holds.
+pub(super) fn put_beside(key: &'static str, value: bytes::Bytes) -> Command {
+    let content = NewContent { value, content_type: String::new(), metadata: Vec::new(), ttl_ms: None };
+    write(key, Some(content)).having_seen(&DotSet::EMPTY)
+}
+
 /// Deletes a key, without token or condition.
 pub(super) fn delete(key: &'static str) -> Command {
     write(key, None)

@@ -1,7 +1,10 @@
-use super::scene::{Scene, Wish, delete, failure, get, put, values, written};
-use crate::causal::DotSet;
-use crate::node::Notice;
-use crate::replication::{Condition, Failure, Message, Outcome, Quorum, Sloppiness};
+use super::scene::{Scene, Wish, delete, failure, get, put, put_beside, values, written};
+use crate::base::limits::MAX_OBJECT_BYTES;
+use crate::base::{HybridTime, Key};
+use crate::causal::{Actor, Content, Dot, DotSet, Filled};
+use crate::node::{Input, Notice};
+use crate::replication::{Condition, Failure, Message, Outcome, Quorum, Sloppiness, StoreReply};
+use bytes::Bytes;
 
 #[test]
 fn a_write_leaves_its_node_only_when_it_is_durable_there() {
@@ -327,9 +330,59 @@ fn a_plain_write_waits_for_the_context_that_is_on_its_way() {
 fn a_node_whose_counter_is_behind_its_own_dots_mints_nothing() {
     let mut scene = Scene::of(3);
     let [a, ..] = scene.primaries();
-    let own = DotSet::from(crate::causal::Dot { actor: scene.actor(a), counter: 2 });
+    let own = DotSet::from(Dot { actor: scene.actor(a), counter: 2 });
     let refused = scene.ask(a, put("k", "1").having_seen(&own));
     assert_eq!(failure(Some(refused)), Failure::NotReady);
     assert!(scene.report(a).clock.is_empty());
     assert_eq!(scene.noticed(a, Notice::CounterBehind), 1);
+}
+
+/// Half of what one object may hold, and a bit.
+fn large() -> Bytes {
+    Bytes::from(vec![0; MAX_OBJECT_BYTES / 2 + 1])
+}
+
+#[test]
+fn siblings_too_long_for_one_record_are_refused_when_they_are_minted() {
+    let mut scene = Scene::of(3);
+    let [a, ..] = scene.primaries();
+    let large = large();
+    written(scene.ask(a, put_beside("k", large.clone())));
+    let second = scene.command(a, put_beside("k", large.clone()));
+    scene.settle();
+    assert_eq!(failure(scene.answer(second)), Failure::SiblingsTooLarge { limit: MAX_OBJECT_BYTES });
+    written(scene.ask(a, put("k", "1")));
+    assert_eq!(values(&scene.ask(a, get("k"))), ["1"]);
+    scene.assert_idle();
+}
+
+#[test]
+fn a_merge_too_long_for_one_record_is_refused_and_other_keys_go_on() {
+    let mut scene = Scene::of(3);
+    let [a, b, _] = scene.primaries();
+    let (key, large) = (Key::new("k").unwrap(), large());
+    for (request, actor) in [(71, Actor(71)), (72, Actor(72))] {
+        let dot = Dot { actor, counter: 1 };
+        let content = Content {
+            value: large.clone(),
+            content_type: String::new(),
+            metadata: Vec::new(),
+            written_at: HybridTime::default(),
+            expires_at: None,
+        };
+        let state = Filled::default().update(&DotSet::EMPTY, dot, Some(content));
+        let message = Message::Replicate { request, key: key.clone(), state, dots: dot.into(), hint_for: Vec::new() };
+        scene.feed(a, Input::Message { from: b, message });
+        scene.flush(a);
+    }
+    let told: Vec<(u64, bool)> = scene
+        .letters(a, b)
+        .iter()
+        .filter_map(|letter| match &letter.message {
+            Message::Replicated { request, reply } => Some((*request, matches!(reply, StoreReply::Durable { .. }))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(71, true), (72, false)]);
+    written(scene.ask(a, put("other", "1")));
 }

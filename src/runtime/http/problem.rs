@@ -193,16 +193,15 @@ impl From<Failure> for Problem {
             Failure::DiskFull => {
                 unwritten(Code::DiskFull, "the disk's reserve is reached; puts are refused, deletes still taken")
             }
-            Failure::TooManySiblings { limit } => {
-                let detail =
-                    format!("the key would have more than {limit} siblings; read them and write with their context");
-                Problem::new(Code::Siblings, detail)
-                    .with("in_doubt", false)
-                    .with("retryable", false)
-                    .with("limit", limit)
-            }
+            Failure::TooManySiblings { limit } => beyond_siblings(limit, "siblings"),
+            Failure::SiblingsTooLarge { limit } => beyond_siblings(limit, "bytes of siblings"),
         }
     }
+}
+
+fn beyond_siblings(limit: usize, what: &str) -> Problem {
+    let detail = format!("the key would have more than {limit} {what}; read them and write with their context");
+    Problem::new(Code::Siblings, detail).with("in_doubt", false).with("retryable", false).with("limit", limit)
 }
 
 fn unwritten(code: Code, detail: impl Into<String>) -> Problem {
@@ -253,6 +252,8 @@ mod tests {
         assert_eq!(told(Failure::DiskFull).0, 507);
         let (status, members, _) = told(Failure::TooManySiblings { limit: 64 });
         assert_eq!((status, &members["limit"]), (409, &json!(64)));
+        let (status, members, _) = told(Failure::SiblingsTooLarge { limit: 1_000 });
+        assert_eq!((status, &members["limit"], &members["in_doubt"]), (409, &json!(1_000), &json!(false)));
     }
 
     #[test]

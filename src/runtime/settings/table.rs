@@ -4,6 +4,7 @@ use super::knob::{Bounds, Knob, settings};
 use super::value::{Setting, Values};
 use super::{HostPort, LogFormat, LogLevel, Size};
 use crate::base::ClusterId;
+use crate::base::limits::MAX_VALUE_BYTES;
 use crate::membership::{MAX_NAME_BYTES, MAX_ZONE_BYTES};
 use crate::replication::{Quorum, Sloppiness};
 use crate::ring::{MAX_REPLICAS, Partitioning};
@@ -144,7 +145,7 @@ settings! {
     /// What the node takes from clients.
     limits: Limits {
         /// Largest value of a key. Written, sent and cached whole.
-        max_value_bytes: Size = "1MiB", Bounds::between(1 << 10, 64 << 20);
+        max_value_bytes: Size = "1MiB", Bounds::between(1 << 10, MAX_VALUE_BYTES as u64);
         "Larger only for few keys: large values delay small ones. The same on all nodes."
         /// Open connections of clients. Further ones are refused (503).
         max_connections: u32 = "10240", Bounds::between(1, 1_000_000);

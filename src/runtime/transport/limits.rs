@@ -1,6 +1,6 @@
 //! The transport's limits, each with its reason.
 
-use crate::base::limits::MAX_SIBLINGS;
+use crate::base::limits::{MAX_DESCRIPTION_BYTES, MAX_SIBLINGS};
 use std::time::Duration;
 
 /// Longest frame when values may have so many bytes: a whole object travels in one, so every sibling at
@@ -11,7 +11,7 @@ pub const fn max_frame_bytes(max_value_bytes: usize) -> usize {
 }
 
 /// What a frame holds besides values: key, contexts, metadata of every sibling (64 KiB each).
-pub const FRAME_OVERHEAD_BYTES: usize = MAX_SIBLINGS * (64 << 10);
+pub const FRAME_OVERHEAD_BYTES: usize = MAX_SIBLINGS * MAX_DESCRIPTION_BYTES;
 
 /// Frames longer than this go by the bulk stream: some 50 packets, half a millisecond at 1 Gbit/s.
 pub const BULK_FROM_BYTES: usize = 64 << 10;

@@ -55,21 +55,10 @@ impl KeyEntry {
         let Facts { partition, sequence, offset, length, entry_hash, kind } = facts;
         KeyEntry { partition, key, sequence, offset, length, entry_hash, kind }
     }
-
-    pub(super) fn facts(&self) -> Facts {
-        Facts {
-            partition: self.partition,
-            sequence: self.sequence,
-            offset: self.offset,
-            length: self.length,
-            entry_hash: self.entry_hash,
-            kind: self.kind,
-        }
-    }
 }
 
 /// The order of a key file: by key, then the highest sequence first; of two copies the later in the segment first.
-pub(super) fn order(a: (&[u8], &Facts), b: (&[u8], &Facts)) -> Ordering {
-    let rank = |facts: &Facts| Reverse((facts.sequence, facts.offset));
+pub(super) fn order(a: (&[u8], Facts), b: (&[u8], Facts)) -> Ordering {
+    let rank = |facts: Facts| Reverse((facts.sequence, facts.offset));
     a.0.cmp(b.0).then_with(|| rank(a.1).cmp(&rank(b.1)))
 }

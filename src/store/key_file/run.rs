@@ -1,8 +1,10 @@
 //! The entries of one segment in memory, while it is written or until its key file is.
 
-use super::KeyEntry;
 use super::entry::{Facts, order};
+use super::{EntryKind, KeyEntry};
 use crate::base::Key;
+use crate::ring::PartitionId;
+use crate::store::Sequence;
 use bytes::Bytes;
 use std::{slice, vec};
 
@@ -16,12 +18,17 @@ pub(crate) struct KeyRun {
     in_order: bool,
 }
 
-/// One entry: where its key lies in the arena, and the rest of it.
+/// One entry: where its key lies in the arena, and the rest of it. Flat, for [`Facts`] inside would cost padding.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     key_at: usize,
+    sequence: Sequence,
+    entry_hash: u64,
+    partition: PartitionId,
+    offset: u32,
+    length: u32,
     key_bytes: u16,
-    facts: Facts,
+    kind: EntryKind,
 }
 
 /// The entries of a run in the order of a key file.
@@ -53,10 +60,12 @@ impl KeyRun {
 
     /// Adds an entry, in any order.
     pub(crate) fn push(&mut self, entry: &KeyEntry) {
-        let (key, facts) = (entry.key.as_bytes(), entry.facts());
-        let follows = self.slots.last().is_none_or(|last| order(self.pair(last), (key, &facts)).is_le());
-        self.in_order &= follows;
-        self.slots.push(Slot { key_at: self.keys.len(), key_bytes: key.len() as u16, facts });
+        let KeyEntry { partition, ref key, sequence, offset, length, entry_hash, kind } = *entry;
+        let (key, key_at) = (key.as_bytes(), self.keys.len());
+        let slot = Slot { key_at, sequence, entry_hash, partition, offset, length, key_bytes: key.len() as u16, kind };
+        let follows = |last| order(self.pair(last), (key, slot.facts())).is_le();
+        self.in_order &= self.slots.last().is_none_or(follows);
+        self.slots.push(slot);
         self.keys.extend_from_slice(key);
     }
 
@@ -104,14 +113,21 @@ impl KeyRun {
         RunCursor { run: self, slots }
     }
 
-    fn pair<'a>(&'a self, slot: &'a Slot) -> (&'a [u8], &'a Facts) {
+    fn pair(&self, slot: &Slot) -> (&[u8], Facts) {
         pair(&self.keys, slot)
     }
 }
 
-fn pair<'a>(keys: &'a [u8], slot: &'a Slot) -> (&'a [u8], &'a Facts) {
+impl Slot {
+    fn facts(&self) -> Facts {
+        let Slot { partition, sequence, offset, length, entry_hash, kind, .. } = *self;
+        Facts { partition, sequence, offset, length, entry_hash, kind }
+    }
+}
+
+fn pair<'a>(keys: &'a [u8], slot: &Slot) -> (&'a [u8], Facts) {
     let key = keys.get(slot.key_at..slot.key_at + usize::from(slot.key_bytes));
-    (key.expect("a slot's key was put into the arena with it, and nothing leaves the arena"), &slot.facts)
+    (key.expect("a slot's key was put into the arena with it, and nothing leaves the arena"), slot.facts())
 }
 
 impl<'a> RunCursor<'a> {
@@ -121,7 +137,7 @@ impl<'a> RunCursor<'a> {
     }
 
     /// The next entry, its key not copied.
-    pub(super) fn next_borrowed(&mut self) -> Option<(&'a [u8], &'a Facts)> {
+    pub(super) fn next_borrowed(&mut self) -> Option<(&'a [u8], Facts)> {
         let slot = match &mut self.slots {
             Slots::InOrder(slots) => slots.next(),
             Slots::Picked(slots) => slots.next(),
@@ -136,6 +152,16 @@ impl Iterator for RunCursor<'_> {
     fn next(&mut self) -> Option<KeyEntry> {
         let (key, facts) = self.next_borrowed()?;
         let key = Key::new(Bytes::copy_from_slice(key)).expect("the arena holds keys that were keys when pushed");
-        Some(KeyEntry::new(key, *facts))
+        Some(KeyEntry::new(key, facts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_costs_its_key_and_forty_bytes() {
+        assert_eq!(size_of::<Slot>(), 40);
     }
 }

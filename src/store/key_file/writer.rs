@@ -69,7 +69,7 @@ fn write_blocks<D: Disk>(
         if block.bytes.is_empty() {
             separator = separator_of(before, key);
         }
-        block.put(lowest, key, facts);
+        block.put(lowest, key, &facts);
         before = key;
         if block.bytes.len() >= BLOCK_BYTES {
             end_block(output, run, &mut index, separator, &mut block)?;
