@@ -86,7 +86,7 @@ impl<D: Disk> Reader<D> {
     /// The frame at `place`, verified: its header and its payload.
     pub(super) fn read_framed(&self, place: Place) -> Result<(FrameHeader, Vec<u8>), ReadError> {
         let (generation, bytes) = self.read_frame(place)?;
-        let payload = payload_in(place, generation, &bytes)?;
+        let payload = self.heed(payload_in(place, generation, &bytes))?;
         let header = FrameHeader::parse(&bytes).ok_or(ReadError::Damaged { place, what: "no header" })?;
         Ok((header, payload.to_vec()))
     }

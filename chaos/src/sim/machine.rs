@@ -121,7 +121,7 @@ pub enum Maintenance {
     /// This was done, and there is more to do.
     Done(&'static str),
     /// The same, and the node must hear of it.
-    Tell(&'static str, Input),
+    Tell(&'static str, Box<Input>),
     /// The last step of several.
     Over(&'static str),
     /// The process must end.

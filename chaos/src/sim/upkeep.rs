@@ -68,7 +68,7 @@ impl<D: Disk> Upkeep<D> {
             Upkeep::Installed(mut compaction) => match compaction.relocations() {
                 Ok(Some(moved)) => {
                     *self = Upkeep::Installed(compaction);
-                    Maintenance::Tell("compaction: relocating", Input::Relocated(moved))
+                    Maintenance::Tell("compaction: relocating", Box::new(Input::Relocated(moved)))
                 }
                 Ok(None) => {
                     *self = Upkeep::Relocated(compaction);
@@ -124,7 +124,7 @@ impl World {
         self.tally.count(step);
         self.note(node, step, 0, 0);
         if let Some(input) = input {
-            self.feed(node, input);
+            self.feed(node, *input);
         }
         self.plan_maintenance(node, 1);
     }

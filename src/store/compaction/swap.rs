@@ -78,12 +78,13 @@ impl<D: Disk> Log<D> {
     /// Ends a compaction that cannot go on: its output goes, unless it is installed. A log whose disk has failed
     /// is poisoned.
     pub fn abandon(&mut self, compaction: Compaction<D>, why: CompactionError) -> Result<(), AppendError> {
-        let (number, _) = compaction.number;
+        let ((number, _), inputs) = (compaction.number, compaction.inputs());
+        drop(compaction);
         match why {
             CompactionError::Failed(error) => return Err(self.poison(error)),
             // Which of the inputs it is in, a key file that the disk cannot read does not say.
             CompactionError::Damaged(finding) if finding.segment == 0 => {
-                self.compacted.shunned.extend(compaction.inputs());
+                self.compacted.shunned.extend(inputs);
             }
             CompactionError::Damaged(finding) => drop(self.compacted.shunned.insert(finding.segment)),
             CompactionError::Full => {}

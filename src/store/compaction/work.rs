@@ -46,7 +46,7 @@ pub struct Compaction<D: Disk> {
 enum Stage<D: Disk> {
     Choosing { ahead: Vec<u32>, estimates: Vec<Estimate> },
     Copying(Box<Copying<D>>),
-    Copied(Copied<D>),
+    Copied(Box<Copied<D>>),
     Over,
 }
 
@@ -103,7 +103,8 @@ impl<D: Disk> Compaction<D> {
                     return Ok(Progress::More);
                 };
                 let (inputs, dropped_deletes) = (mem::take(&mut copying.inputs), copying.dropped_deletes);
-                self.stage = Stage::Copied(Copied { inputs, output, dropped_deletes, relocations: None });
+                let copied = Copied { inputs, output, dropped_deletes, relocations: None };
+                self.stage = Stage::Copied(Box::new(copied));
                 Ok(Progress::Copied)
             }
             Stage::Copied(_) => Ok(Progress::Copied),
