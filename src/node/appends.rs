@@ -78,7 +78,10 @@ impl Shard {
         }
         let Some(Append { id, record, after }) = self.appends.queue.pop_front() else { return };
         let partition = record.partition;
-        self.replica(partition).publish(&record, place);
+        let recent_dots = self.timings.recent_dots;
+        let replica = self.replica(partition);
+        replica.publish(&record, place);
+        replica.table.forget_recent(recent_dots);
         match &record.body {
             Body::Hint(hint) => {
                 self.hints.durable(id, sequence, partition, hint, place);
@@ -167,8 +170,10 @@ impl Shard {
         slot: Published,
     ) -> Applied {
         let Apply { key, state, dots, after } = apply;
+        let listed = self.listed(partition, key.hash64()).cloned();
         let replica = self.replica(partition);
-        let before = replica.fill_pending(object);
+        let mut before = replica.fill_pending(object);
+        listed.iter().for_each(|clock| before.context.union(clock));
         let mut entering = dots;
         state.versions.iter().for_each(|version| entering.insert(version.dot));
         let entering = entering.difference(replica.pending_clock());

@@ -111,6 +111,7 @@ impl Node {
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
                 }
             }
+            Input::Space(space) => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Space(space))),
             Input::Tick => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Tick)),
             Input::Message { from, message: Message::ClockQuery { session, clocks } } => {
                 // Shards of two nodes need not match: each answers for its own partitions.
@@ -156,8 +157,9 @@ impl Node {
         status
     }
 
-    /// Does this record still count: does a key's slot or an open hint name its place? What compaction asks
-    /// before it copies one.
+    /// Does a key's slot or an open hint name this place? Compaction copies only such records, and deletes, which
+    /// no slot names. A record whose append this node has not been told of is named by nothing yet: ask only
+    /// about segments that ended before an answer which this node has handled.
     pub fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
         let shard = self.shards.get(partition.0 as usize % self.shards.len());
         shard.is_some_and(|shard| shard.is_current(partition, holder, place))
@@ -198,7 +200,7 @@ impl Node {
                 Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => of_number(*session),
                 Message::ClockQuery { .. } => 0,
             },
-            Input::View(_) | Input::Relocated(_) | Input::Tick => 0,
+            Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => 0,
         }
     }
 }

@@ -26,6 +26,10 @@ const MAX_SESSIONS: usize = 32;
 /// Rounds whose answer is awaited. Answers to older ones are ignored: clocks grow stale.
 const MAX_ROUNDS: usize = 64;
 
+/// Own slots looked at together for what a listing did not name: where a source has deleted much, its one page
+/// covers all that this replica holds, and each look is a read with a record in memory.
+const MAX_LOOKED_AT: usize = 256;
+
 /// Running sessions and what they have achieved.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -335,11 +339,22 @@ impl Shard {
         let (partition, found) = (session.partition, session.found.clone());
         let replica = self.replica(partition);
         let in_range = replica.table.index.from(range.from).take_while(|(hash, _)| range.ends_behind(*hash));
-        let slots: Vec<_> = in_range.filter(|(_, place)| !found.contains(place)).collect();
-        let last = range.next.map_or(u64::MAX, |next| next - 1);
+        let (mut slots, mut rest): (Vec<(u64, Place)>, Option<u64>) = (Vec::new(), None);
+        for (hash, place) in in_range {
+            if slots.len() >= MAX_LOOKED_AT && slots.last().is_none_or(|(last, _)| *last != hash) {
+                rest = Some(hash);
+                break;
+            }
+            if !found.contains(&place) {
+                slots.push((hash, place));
+            }
+        }
+        let checked = Range { from: range.from, next: rest.or(range.next) };
+        let last = checked.next.map_or(u64::MAX, |next| next - 1);
         let pending: Vec<Key> = replica.pending_keys(range.from, last).cloned().collect();
         if let Some(session) = self.exchange.sessions.get_mut(&id) {
-            session.checked = Some(range);
+            session.checked = Some(checked);
+            session.unchecked = rest.map(|from| Range { from, next: range.next });
             // One for the check itself.
             session.applying += slots.len() + pending.len() + 1;
         }
@@ -350,6 +365,14 @@ impl Shard {
             self.absent_checked(turn, partition, id, Some(key));
         }
         self.session_applied(turn, id);
+    }
+
+    /// What a running listing has said by now of a key of this hash: named or not, its source has seen this much
+    /// of it. A write that comes late, of a key that is held no more, must not outlive the join.
+    pub(super) fn listed(&self, partition: PartitionId, hash: u64) -> Option<&DotSet> {
+        let sessions = self.exchange.sessions.values().filter(|session| session.partition == partition);
+        let mut past = sessions.filter(|session| session.checked.is_some_and(|range| range.ends_behind(hash)));
+        past.next().map(|session| &session.clock)
     }
 
     /// One of this replica's keys: if the listing did not name it, the source has seen everything its

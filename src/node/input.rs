@@ -36,10 +36,23 @@ pub enum Input {
     /// Compaction has copied these records. When this returns, nothing in memory names their old places any
     /// more; reads that were under way may still fail there, and are made again.
     Relocated(Vec<Moved>),
+    /// The disk's space has changed.
+    Space(Space),
     /// The routing snapshot has changed.
     View(Arc<View>),
     /// The deadline the node named has come.
     Tick,
+}
+
+/// What the disk has room for. Told by the driver, so a little late: a disk may be full before it is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Space {
+    /// Anything.
+    #[default]
+    Plenty,
+    /// Only the reserve is left: it is kept for deletes, repair and compaction. Puts are refused before a dot
+    /// is minted (PROTOCOL R3).
+    Reserve,
 }
 
 /// How a storage request ended. Appends are answered in the order they were made.

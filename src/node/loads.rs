@@ -162,7 +162,6 @@ impl Shard {
     pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, id: u64, record: Option<Record>) {
         let Some(mut load) = self.loads.remove(&id) else { return };
         let Some(record) = record else {
-            turn.notice(Notice::ReadFailed);
             return self.load_failed(turn, load);
         };
         let right = match &load.purpose {
@@ -213,7 +212,8 @@ impl Shard {
         key: &Key,
         found: Option<(Place, Record)>,
     ) {
-        // Nothing is appended for a key while its object is read: only compaction can have moved the record.
+        // Nothing is appended for a key while its object is read, but compaction may have moved the record, and
+        // a settled leftover may have ended the slot.
         if let Some((place, _)) = &found
             && !self.replica(partition).table.index.holds(key.hash64(), *place)
         {
@@ -276,6 +276,7 @@ impl Shard {
             }
             _ => {}
         }
+        turn.notice(Notice::ReadFailed);
         if broken(Mutation::NotFoundOnReadError) {
             match purpose {
                 Purpose::Update(key) => return self.updates_loaded(turn, partition, &key, None),

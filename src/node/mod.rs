@@ -41,5 +41,5 @@ mod tests;
 pub use self::control::{Control, ControlEffect, ControlInput};
 pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
 pub use effect::{Effect, Notice};
-pub use input::{Input, PeerState, StoreAnswer, View};
+pub use input::{Input, PeerState, Space, StoreAnswer, View};
 pub use timings::Timings;

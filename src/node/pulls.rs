@@ -9,9 +9,6 @@ use crate::ring::PartitionId;
 use crate::store::Place;
 use std::collections::BTreeMap;
 
-/// Most objects in one answer: a round trip's worth, small enough to let clients through between.
-const MAX_PULLED_OBJECTS: usize = 256;
-
 /// Bytes of records after which an answer ends, by lengths as the index rounds them. One record more may
 /// go over it.
 const MAX_PULLED_BYTES: u64 = 1 << 20;
@@ -97,10 +94,11 @@ impl Shard {
     }
 
     fn pull_dots(&mut self, turn: &mut Turn<'_>, id: u64, partition: PartitionId, dots: &DotSet) {
+        let page_objects = self.timings.page_objects;
         let table = &self.replica(partition).table;
         let (mut asked, mut unplaced): (BTreeMap<Key, DotSet>, DotSet) = Default::default();
         let mut bytes = 0;
-        for dot in dots.dots().take(MAX_PULLED_OBJECTS) {
+        for dot in dots.dots().take(page_objects) {
             if bytes >= MAX_PULLED_BYTES {
                 break;
             }
@@ -124,10 +122,10 @@ impl Shard {
     /// `from` up to the next group is in the answer, and perhaps some before `from`.
     fn pull_listing(&mut self, turn: &mut Turn<'_>, id: u64, partition: PartitionId, from: u64) {
         let mut slots: Vec<(u64, Place)> = Vec::new();
-        let (mut next, mut bytes) = (None, 0);
+        let (mut next, mut bytes, page_objects) = (None, 0, self.timings.page_objects);
         for (hash, place) in self.replica(partition).table.index.from(from) {
             let whole = slots.last().is_none_or(|(last, _)| *last != hash);
-            if whole && (slots.len() >= MAX_PULLED_OBJECTS || bytes >= MAX_PULLED_BYTES) {
+            if whole && (slots.len() >= page_objects || bytes >= MAX_PULLED_BYTES) {
                 next = Some(hash);
                 break;
             }

@@ -1,9 +1,9 @@
 //! The replica's side: what it answers to coordinators.
 
-use super::Notice;
 use super::appends::{After, Apply};
 use super::loads::{Look, UpdateStep};
 use super::shard::{Shard, Turn};
+use super::{Notice, Space};
 use crate::base::{Key, NodeId};
 use crate::causal::{DotSet, Filled};
 use crate::replication::{Known, Message, ReadReply, Refusal, StoreReply, Want};
@@ -60,6 +60,9 @@ impl Shard {
     pub(super) fn serve_replicate(&mut self, turn: &mut Turn<'_>, incoming: Incoming, hint_for: Vec<NodeId>) {
         let Incoming { from, request, key, state, dots } = incoming;
         let partition = self.view.layout.partitioning.of(&key);
+        if self.space == Space::Reserve && request != 0 && is_put(&state, &dots) {
+            return self.reply_refused(turn, from, request, Refusal::DiskFull);
+        }
         let after = After::Replied { to: from, request };
         if self.is_primary(partition) {
             let apply = Apply { key: key.clone(), state, dots, after };
@@ -84,6 +87,12 @@ impl Shard {
             self.hint_answered(turn, from, request, &reply);
         }
     }
+}
+
+/// Does the state bring a value? Then somebody waits for its acknowledgement and can turn to another node; repair,
+/// for which nobody waits, goes on from the reserve.
+fn is_put(state: &Filled, dots: &DotSet) -> bool {
+    state.versions.iter().any(|version| dots.contains(version.dot))
 }
 
 /// The shortest true answer (PROTOCOL R15).

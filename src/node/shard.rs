@@ -11,7 +11,7 @@ use super::reads::Read;
 use super::replica::Replica;
 use super::timers::{Timer, Timers};
 use super::writes::Write;
-use super::{Effect, Input, Notice, StoreAnswer, Timings, View};
+use super::{Effect, Input, Notice, Space, StoreAnswer, Timings, View};
 use crate::base::limits::{MAX_OPEN_COMMANDS, MAX_TIMEOUT_MS};
 use crate::base::{HybridTime, Key, NodeId, Now, Random, Time};
 use crate::causal::Actor;
@@ -47,6 +47,7 @@ pub(super) struct Shard {
     pub(super) random: Random,
     /// Filling peers served, with their new actor and when (PROTOCOL R5).
     pub(super) refilled: BTreeMap<NodeId, (Actor, Time)>,
+    pub(super) space: Space,
     clock: HybridTime,
     next_number: u64,
 }
@@ -130,6 +131,7 @@ impl Shard {
             timers,
             random,
             refilled: BTreeMap::new(),
+            space: Space::default(),
             clock: HybridTime::default(),
             next_number,
         }
@@ -145,6 +147,7 @@ impl Shard {
             Input::Store { id, answer, .. } => self.stored(turn, id, answer),
             Input::View(view) => self.change_view(turn, view),
             Input::Relocated(moved) => moved.iter().for_each(|moved| self.relocate(moved)),
+            Input::Space(space) => self.space = space,
             Input::Tick => {}
         }
         while let Some(timer) = self.timers.due(turn.now.time) {
@@ -259,7 +262,7 @@ impl Shard {
         }
     }
 
-    /// Does anything in memory name this place? If not, its record may go with its segment.
+    /// Does a slot or an open hint name this place?
     pub(super) fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
         match holder {
             Holder::Key(key) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The core's periods and patiences. All may be set; the defaults suit one data centre.
+/// The core's periods, patiences and sizes. All may be set; the defaults suit one data centre.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timings {
     /// Between two rounds of exchange. Short enough to heal in seconds, long enough to cost nothing idle.
@@ -21,6 +21,12 @@ pub struct Timings {
     pub silence: Duration,
     /// The shortest wait before another replica is asked besides the first.
     pub hedge_floor: Duration,
+    /// Most objects in one answer of an exchange, and so in one page of a listing: a round trip's worth, small
+    /// enough to let clients through between.
+    pub page_objects: usize,
+    /// Most recent dots remembered per partition, at most 1,024. An exchange that misses older ones falls back to a
+    /// full listing.
+    pub recent_dots: usize,
     /// How many bytes of hints this node holds; beyond, it refuses, and the coordinator asks another.
     pub hint_bytes: u64,
 }
@@ -35,6 +41,8 @@ impl Default for Timings {
             hint_patience: Duration::from_secs(2),
             silence: Duration::from_millis(10),
             hedge_floor: Duration::from_millis(2),
+            page_objects: 256,
+            recent_dots: 1024,
             hint_bytes: 256 << 20,
         }
     }

@@ -5,12 +5,12 @@
 //! (plain and conditional)    (one record)      (own ack)         (distinct nodes and disks)
 //! ```
 
-use super::Notice;
 use super::appends::After;
 use super::loads::UpdateStep;
 use super::replica::Replica;
 use super::shard::{Origin, Shard, Turn};
 use super::timers::Timer;
+use super::{Notice, Space};
 use crate::base::limits::{MAX_OBJECT_BYTES, MAX_SIBLINGS};
 use crate::base::{Key, Mutation, NodeId, Time, WallTime, broken};
 use crate::causal::{Content, Dot, DotSet, Filled, Object, bytes_of_all};
@@ -92,13 +92,20 @@ impl Shard {
         if reachable < required {
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable });
         }
-        if primary && (complete || claim == Claim::Any) {
+        let has_room = self.has_room_for(&command.operation);
+        if primary && has_room && (complete || claim == Claim::Any) {
             return self.coordinate(turn, origin, command, required);
         }
         match origin {
+            Origin::Peer { .. } if !has_room => turn.fail(origin, Failure::DiskFull),
             Origin::Peer { .. } => turn.fail(origin, Failure::NotReady),
             Origin::Client { .. } => self.forward(turn, origin, command),
         }
+    }
+
+    /// Deletes are taken from the reserve, puts are not.
+    fn has_room_for(&self, operation: &Operation) -> bool {
+        self.space == Space::Plenty || !matches!(operation, Operation::Write { content: Some(_), .. })
     }
 
     /// How many nodes could hold a copy.
@@ -248,6 +255,9 @@ impl Shard {
             (true, Some(replica)) => replica.fill_pending(object),
             _ => Filled::default(),
         };
+        if write.content.is_some() && self.space == Space::Reserve {
+            return self.write_failed(turn, id, Failure::DiskFull);
+        }
         let visible = own.clone().merge(write.contexts.merged());
         if !holds(&write.condition, &visible) {
             return self.precondition_failed(turn, id, visible.live_hash());

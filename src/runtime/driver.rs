@@ -1,10 +1,12 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
 use super::cold_reads::{ColdReads, ReadAnswer};
+use super::disk::RealDisk;
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
 use super::membership::Members;
 use super::metrics::Metrics;
+use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
 use crate::base::{Now, Time, WallTime};
@@ -41,6 +43,7 @@ pub(super) struct Driver {
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
+    pub(super) space: SpaceWatch<RealDisk>,
     pub(super) metrics: Arc<Metrics>,
     /// Who waits for the answer to which command.
     pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
@@ -106,7 +109,10 @@ impl Driver {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
-                _ = status_due.tick() => self.publish_status(),
+                _ = status_due.tick() => {
+                    self.publish_status();
+                    inputs.extend(self.space.look().map(Input::Space));
+                }
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
             if let Some(why) = self.status_source.members.lost.clone() {

@@ -32,6 +32,7 @@ pub struct Metrics {
     partitions_filling: Gauge,
     layout_version: Gauge,
     ready: Gauge,
+    disk_free_bytes: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,6 +76,7 @@ impl Metrics {
             partitions_filling: Gauge::default(),
             layout_version: Gauge::default(),
             ready: Gauge::default(),
+            disk_free_bytes: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -91,7 +93,13 @@ impl Metrics {
         registry.register("members", "Members by state, as this node sees them", self.members.clone());
         registry.register("partitions_filling", "Partitions not yet held completely", self.partitions_filling.clone());
         registry.register("layout_version", "Version of the layout in force", self.layout_version.clone());
+        registry.register("disk_free_bytes", "Free space where the data is", self.disk_free_bytes.clone());
         registry.register("ready", "1 if clients may be sent here", self.ready.clone());
+    }
+
+    /// Room on the disk.
+    pub fn disk_free(&self, bytes: u64) {
+        self.disk_free_bytes.set(gauge(bytes));
     }
 
     /// Counts an answered request.

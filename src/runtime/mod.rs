@@ -24,5 +24,6 @@ pub mod metrics;
 pub mod open_files;
 pub mod server;
 pub mod settings;
+mod space;
 pub mod status;
 pub mod transport;

@@ -14,6 +14,7 @@ use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
 use super::settings::Settings;
+use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
 use super::transport::{Transport, TransportConfig};
@@ -57,7 +58,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;
-    let Opened { log, reader, recovered } = open_store(&settings)?;
+    let disk = open_disk(&settings)?;
+    let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk))?;
     report(&recovered);
     let (transport, received) = Transport::bind(TransportConfig {
         node: identity.node,
@@ -112,6 +114,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         view,
         status: status_sender,
         status_source: source,
+        space: SpaceWatch::new(disk, settings.storage.reserve_bytes.0, Arc::clone(&metrics)),
         metrics: Arc::clone(&metrics),
         waiting: Default::default(),
         next_request: 0,
@@ -149,10 +152,11 @@ async fn serve_until(
     membership: MembershipThread,
 ) -> Result<(), ServeError> {
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let mut stop = Some(stop);
     let (drained_sender, drained) = tokio::sync::oneshot::channel::<()>();
-    let served = tokio::spawn(async move {
+    let mut served = tokio::spawn(async move {
         http::serve(http, state, async move {
-            // Both a signal and its sender's end mean the same.
+            // The sender's end is the signal.
             let _ = stopping.await;
         })
         .await;
@@ -166,12 +170,15 @@ async fn serve_until(
     let (ended, asked) = tokio::select! {
         ended = &mut driven => (ended, Asked::No),
         () = &mut shutdown => {
-            // The receiver is gone only if HTTP has ended by itself, which ends the driver too.
-            let _ = stop.send(());
+            drop(stop.take());
             (driven.await, Asked::Yes)
         }
     };
-    served.abort();
+    drop(stop);
+    // The answers just given are still to be written.
+    if tokio::time::timeout(EXIT_PATIENCE, &mut served).await.is_err() {
+        served.abort();
+    }
     let goodbye = membership.end().await;
     match (ended, asked) {
         (Ended::Cleanly, Asked::Yes) => goodbye,
@@ -203,9 +210,13 @@ fn load_tls(settings: &Settings, node: NodeId) -> Result<TlsFiles, ServeError> {
     Ok(files)
 }
 
-fn open_store(settings: &Settings) -> Result<Opened<RealDisk>, ServeError> {
+fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {
+    let disk = RealDisk::open(&settings.node.data_dir).map_err(|error| ServeError::Refused(error.to_string()))?;
+    Ok(Arc::new(disk))
+}
+
+fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDisk>, ServeError> {
     let directory = &settings.node.data_dir;
-    let disk = RealDisk::open(directory).map_err(|error| ServeError::Refused(error.to_string()))?;
     let options = OpenOptions {
         fresh_actor: Actor(rand::random()),
         segment_bytes: u32::try_from(settings.storage.segment_bytes.0).unwrap_or(u32::MAX),
@@ -213,7 +224,7 @@ fn open_store(settings: &Settings) -> Result<Opened<RealDisk>, ServeError> {
         boot: boot(),
         birth: Birth::Filling,
     };
-    store::open(Arc::new(disk), options).map_err(|error| match error {
+    store::open(disk, options).map_err(|error| match error {
         OpenError::Locked => ServeError::Refused(format!(
             "{}: another process has this data directory; one node, one directory",
             directory.display()

@@ -77,7 +77,11 @@ impl<D: Disk> Reader<D> {
     pub fn read_cached(&self, place: Place) -> Result<Option<Record>, ReadError> {
         let Some(OpenSegment { file, generation }) = self.opened(place.segment) else { return Ok(None) };
         let length = (place.length as usize).min(MAX_FRAME_BYTES);
-        let bytes = self.disk.read_cached(&file, u64::from(place.offset), length).map_err(ReadError::Disk)?;
+        let bytes = match self.disk.read_cached(&file, u64::from(place.offset), length) {
+            // Perhaps only what lies behind the frame is unreadable: whoever may wait reads exactly the frame.
+            Err(error) if error.kind == DiskErrorKind::Failed => None,
+            read => read.map_err(ReadError::Disk)?,
+        };
         let frame =
             |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
         self.heed(bytes.map(|bytes| frame(&bytes)).transpose())
@@ -210,6 +214,10 @@ impl<F> Segments<F> {
     }
 
     fn keep(&mut self, segment: u32, file: Arc<F>) {
+        // Opened without the lock, it may be gone by now: a handle would keep its space.
+        if !self.generations.contains_key(&segment) {
+            return;
+        }
         self.uses += 1;
         self.files.insert(segment, (file, self.uses));
         if self.files.len() > MAX_OPEN_FILES {

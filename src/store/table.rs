@@ -164,7 +164,12 @@ impl PartitionTable {
                 self.next_arrival += 1;
             }
         }
-        while self.arrivals.len() > MAX_RECENT_DOTS {
+        self.forget_recent(MAX_RECENT_DOTS);
+    }
+
+    /// Forgets the oldest recent dots above `limit`.
+    pub fn forget_recent(&mut self, limit: usize) {
+        while self.arrivals.len() > limit {
             if let Some((_, dot)) = self.arrivals.pop_first() {
                 self.recent.remove(&dot);
             }

@@ -31,9 +31,9 @@ pub(super) struct Mark {
     kills: u32,
 }
 
-/// How long after a kill an answer may say that a request was lost with the killed node: requests end after
-/// 2 s, so that whoever says so later had no reason to ask that node.
-const LOST_WITH_KILLED_MS: u64 = 10_000;
+/// A request begun later than this after a kill had no reason to go to the killed node: promise P6 gives the
+/// others so long to notice.
+const UNNOTICED_MS: u64 = 2_000;
 
 /// The number of the node of this name.
 pub(super) fn node_of(name: &str) -> Option<usize> {
@@ -72,10 +72,10 @@ impl Fleet {
     }
 
     /// What became of a request, begun at the mark, that another node passed on to this one and that an
-    /// answer now calls lost there. A node that was started again before the request began has no excuse.
-    pub(super) fn fate_passed_on(&self, mark: Mark, node: usize, now_ms: u64) -> Fate {
+    /// answer calls lost there. A node that was started again before the request began has no excuse.
+    pub(super) fn fate_passed_on(&self, mark: Mark, node: usize) -> Fate {
         let Some(standing) = self.nodes().get(node).copied() else { return Fate::Lived };
-        let lately = standing.killed_ms.is_some_and(|killed_ms| now_ms <= killed_ms + LOST_WITH_KILLED_MS);
+        let lately = standing.killed_ms.is_some_and(|killed_ms| mark.at_ms <= killed_ms + UNNOTICED_MS);
         let was_back = standing.restarted_ms.is_some_and(|restarted_ms| restarted_ms <= mark.at_ms);
         if lately && !was_back { Fate::Killed } else { Fate::Lived }
     }
@@ -132,17 +132,18 @@ mod tests {
     fn a_request_passed_on_is_lost_with_a_node_only_around_its_kill() {
         let (fleet, mut random) = (Fleet::new(2), Random::from_seed(1));
         let mark = fleet.choose(&mut random).unwrap();
-        assert_eq!(fleet.fate_passed_on(mark, 1, 0), Fate::Lived, "nothing was killed");
+        assert_eq!(fleet.fate_passed_on(mark, 1), Fate::Lived, "nothing was killed");
         fleet.killed(1);
         let killed_ms = fleet.nodes()[1].killed_ms.unwrap();
-        let fate = |mark, after_ms| fleet.fate_passed_on(mark, 1, killed_ms + after_ms);
-        assert_eq!(fate(mark, 10_000), Fate::Killed);
-        assert_eq!(fate(mark, 10_001), Fate::Lived, "too long ago");
-        assert_eq!(fleet.fate_passed_on(mark, 0, killed_ms), Fate::Lived, "another node");
-        assert_eq!(fleet.fate_passed_on(mark, 7, killed_ms), Fate::Lived, "no such node");
+        let fate = |at_ms| fleet.fate_passed_on(Mark { at_ms, ..mark }, 1);
+        assert_eq!(fate(0), Fate::Killed, "begun before the kill");
+        assert_eq!(fate(killed_ms + 2_000), Fate::Killed, "not yet noticed");
+        assert_eq!(fate(killed_ms + 2_001), Fate::Lived, "long noticed");
+        assert_eq!(fleet.fate_passed_on(mark, 0), Fate::Lived, "another node");
+        assert_eq!(fleet.fate_passed_on(mark, 7), Fate::Lived, "no such node");
         fleet.nodes()[1].restarted_ms = Some(50);
-        assert_eq!(fate(Mark { at_ms: 49, ..mark }, 5_000), Fate::Killed);
-        assert_eq!(fate(Mark { at_ms: 50, ..mark }, 5_000), Fate::Lived, "it was back");
+        assert_eq!(fate(49), Fate::Killed);
+        assert_eq!(fate(50), Fate::Lived, "it was back");
     }
 
     #[test]

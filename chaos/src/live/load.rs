@@ -205,7 +205,7 @@ impl Load {
         let (seen, at_ms) = (Seen::of(&result), self.fleet.now_ms());
         let fate = match seen {
             Seen::Status(_) => Fate::Lived,
-            Seen::LostAt(node) => self.fleet.fate_passed_on(mark, node, at_ms),
+            Seen::LostAt(node) => self.fleet.fate_passed_on(mark, node),
             Seen::Unreachable | Seen::NoAnswer => self.fleet.fate(mark),
         };
         let mut inner = self.inner();

@@ -6,10 +6,11 @@ use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, 
 use super::upkeep::Upkeep;
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
-use ::dunlin::node::{Effect, Input, Node, NodeOptions, Timings};
+use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, Depth, Durability, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
+    AppendError, Birth, Depth, Disk, Durability, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect,
+    open,
 };
 use std::sync::Arc;
 
@@ -28,6 +29,9 @@ pub struct DunlinMachine {
 }
 
 struct DunlinProcess {
+    disk: Arc<SimDisk>,
+    /// Two segments: what a roll and a seal may take.
+    reserve_bytes: u64,
     node: Node,
     log: Log<SimDisk>,
     upkeep: Upkeep<SimDisk>,
@@ -89,11 +93,13 @@ impl Machine for DunlinMachine {
             epoch: boot.epoch,
             shards: boot.shards,
             seed: boot.seed,
-            timings: Timings::default(),
+            timings: boot.timings,
         };
         let tables = opened.recovered.tables.iter().map(|(partition, table)| (*partition, table.clock.clone()));
         let hints = opened.recovered.hints.values().map(|hint| (hint.partition, hint.dots.clone()));
         Some(Box::new(DunlinProcess {
+            disk: self.disk.clone(),
+            reserve_bytes: 2 * u64::from(boot.segment_bytes),
             recovered: tables.chain(hints).collect(),
             node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
@@ -191,6 +197,13 @@ impl Process for DunlinProcess {
             return None;
         }
         self.reader.read(place).ok()
+    }
+
+    fn space(&self) -> Space {
+        match self.disk.free_space() {
+            Ok((free, _)) if free < self.reserve_bytes => Space::Reserve,
+            _ => Space::Plenty,
+        }
     }
 
     fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {

@@ -7,7 +7,7 @@
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
 use dunlin::causal::DotSet;
-use dunlin::node::{Effect, Input, View};
+use dunlin::node::{Effect, Input, Space, Timings, View};
 use dunlin::ring::PartitionId;
 use dunlin::store::{Place, Record, Sequence};
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub struct Boot {
     pub view: Arc<View>,
     /// What an empty disk means.
     pub newborn: Newborn,
+    /// The core's periods and sizes.
+    pub timings: Timings,
     /// Segment size in bytes.
     pub segment_bytes: u32,
 }
@@ -104,6 +106,10 @@ pub trait Process {
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
     fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
         Vec::new()
+    }
+    /// What its disk has room for, as a driver would find it.
+    fn space(&self) -> Space {
+        Space::Plenty
     }
     /// Hints it holds.
     fn hints(&mut self) -> usize;

@@ -2,7 +2,7 @@
 
 use super::machine::{Appending, Machine, Process};
 use dunlin::base::{NodeId, Now, Random, Time, WallTime};
-use dunlin::node::{Control, StoreAnswer};
+use dunlin::node::{Control, Space, StoreAnswer};
 use dunlin::store::Record;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -55,6 +55,8 @@ pub(super) struct Running {
     pub control_at: Time,
     /// The last step of maintenance, if there is more to do.
     pub upkeep: Option<&'static str>,
+    /// What it was told last of its disk's room.
+    pub space: Space,
     /// The connections it was told of last.
     pub linked: Option<BTreeMap<NodeId, u64>>,
 }
@@ -113,6 +115,7 @@ impl Running {
             control: None,
             control_at: Time::NEVER,
             upkeep: None,
+            space: Space::Plenty,
             linked: None,
         }
     }

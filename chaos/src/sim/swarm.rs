@@ -1,6 +1,7 @@
 //! What a seed draws: a cluster, a load, and a subset of faults with their rates.
 
 use dunlin::base::Random;
+use dunlin::node::Timings;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -126,6 +127,10 @@ pub struct Swarm {
     pub odd_quorums: f64,
     /// Longest filler of a value in bytes.
     pub filler: usize,
+    /// Objects in one page of a listing, and recent dots remembered: few, so that listings have several pages.
+    pub page_objects: usize,
+    /// Beyond these, an exchange lists.
+    pub recent_dots: usize,
     /// Segment size of the stores in bytes.
     pub segment_bytes: u32,
     /// The network.
@@ -166,6 +171,8 @@ impl Swarm {
             reads: pick(random, &[0.3, 0.5, 0.7]),
             odd_quorums: pick(random, &[0.0, 0.0, 0.2, 0.6]),
             filler: pick(random, &[0, 40, 40, 500, 9_000]),
+            page_objects: pick(random, &[1, 2, 4, 256]),
+            recent_dots: pick(random, &[2, 16, 1024, 1024]),
             segment_bytes: pick(random, &[32 << 10, 256 << 10, 1 << 20]),
             weather: Weather::draw(random, if faults.is_empty() { 0.0 } else { 0.7 }),
             passage: pick(random, &[Passage::Direct, Passage::Direct, Passage::Direct, Passage::Encoded]),
@@ -192,6 +199,11 @@ impl Swarm {
     fn draw_faults(random: &mut Random) -> BTreeSet<Fault> {
         let share = pick(random, &[0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.6, 0.8]);
         Fault::ALL.into_iter().filter(|_| random.chance(share)).collect()
+    }
+
+    /// The core's, as this run has them.
+    pub fn timings(&self) -> Timings {
+        Timings { page_objects: self.page_objects, recent_dots: self.recent_dots, ..Timings::default() }
     }
 
     /// No fault at all: everything must succeed.

@@ -142,8 +142,7 @@ impl Process for Toy {
                 effects.push(Effect::Resume { shard });
             }
             Input::View(view) => self.view = view,
-            Input::Relocated(_) => {}
-            Input::Store { .. } | Input::Tick => {}
+            Input::Store { .. } | Input::Relocated(_) | Input::Space(_) | Input::Tick => {}
         }
         self.expire(now.time, effects);
         if now.time >= self.push_at {

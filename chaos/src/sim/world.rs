@@ -13,7 +13,7 @@ use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::Workload;
 use dunlin::base::{NodeId, Random, Time};
-use dunlin::node::{Effect, Input, StoreAnswer};
+use dunlin::node::{Effect, Input, Space, StoreAnswer};
 use dunlin::replication::{Command, Message, Outcome};
 use dunlin::ring::Layout;
 use dunlin::store::Place;
@@ -188,6 +188,7 @@ impl World {
             Happening::Detect { node } => self.detect(node),
             Happening::Watch { node } => {
                 self.detect(node);
+                self.measure(node);
                 self.watch(node);
             }
             Happening::Client { client } => self.client(client),
@@ -248,6 +249,7 @@ impl World {
             seed: self.random.u64(),
             view: self.first_view(node),
             newborn,
+            timings: self.swarm.timings(),
             segment_bytes: self.swarm.segment_bytes,
         }
     }
@@ -398,6 +400,17 @@ impl World {
         let refused = self.stations[node].running.as_mut().map(|running| std::mem::take(&mut running.refused));
         for (shard, id) in refused.unwrap_or_default() {
             self.feed(node, Input::Store { shard, id, answer: StoreAnswer::AppendFailed });
+        }
+    }
+
+    /// A driver looks now and then how much room its disk has.
+    fn measure(&mut self, node: usize) {
+        let Some(running) = &mut self.stations[node].running else { return };
+        let space = running.process.space();
+        if running.space != space {
+            running.space = space;
+            self.tally.count(if space == Space::Plenty { "disk: reserve left" } else { "disk: reserve reached" });
+            self.feed(node, Input::Space(space));
         }
     }
 

@@ -407,3 +407,80 @@ fn a_key_beyond_a_page_is_not_absent_though_it_looks_like_one_within() {
     assert!(scene.noticed(c, Notice::ExchangeByListing) >= 1);
     assert_eq!((scene.report(a).keys, scene.report(c).keys), (258, 259));
 }
+
+/// A write that comes between two pages, of a key that the first would have named if it still lived, is as dead
+/// as the source knows it to be: the join would cover its dot, and nothing would ever supersede it.
+#[test]
+fn a_write_that_comes_late_into_a_listing_stays_deleted() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let names: Vec<String> = (0..700).map(|number| format!("key {number}")).collect();
+    let key = |name: &String| Key::new(name.clone()).unwrap();
+    let first = names.iter().min_by_key(|name| key(name).hash64()).unwrap();
+    let write = |name, what: Command| Command { key: key(name), ..what };
+    let strict = |o: &mut Options| o.sloppiness = Sloppiness::Strict;
+    scene.command(a, write(first, put("k", "1").having_seen(&DotSet::EMPTY).with(strict)));
+    scene.flush(a);
+    let mut late = scene.lose(a, c);
+    scene.settle_without(&[c]);
+    scene.command(a, write(first, delete("k").with(strict)));
+    scene.settle_without(&[c]);
+    for name in names.iter().filter(|name| *name != first) {
+        scene.command(a, write(name, put("k", "1").having_seen(&DotSet::EMPTY).with(strict)));
+        scene.settle_without(&[c]);
+    }
+    // More dots than the sources remember: c lists.
+    for _ in 0..1100 {
+        scene.command(a, put("busy", "1").with(strict));
+        scene.settle_without(&[c]);
+    }
+    scene.wait(5_000_000);
+    for _ in 0..20 {
+        for source in [a, b] {
+            scene.deliver(c, source);
+            for letter in scene.lose(source, c) {
+                let page = matches!(&letter.message, Message::Pulled { next: Some(_), .. });
+                scene.hand_over(letter);
+                scene.flush(c);
+                if page {
+                    late.drain(..).for_each(|letter| scene.hand_over(letter));
+                    scene.flush(c);
+                }
+            }
+        }
+    }
+    assert!(late.is_empty());
+    scene.exchange();
+    let (left, right) = (scene.report(a), scene.report(c));
+    assert_eq!((left.clock, left.data_hash, left.keys), (right.clock, right.data_hash, right.keys));
+}
+
+#[test]
+fn what_a_listing_did_not_name_is_read_in_bounded_pieces() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    let key = |number: usize| Key::new(format!("key {number}")).unwrap();
+    let strict = |o: &mut Options| o.sloppiness = Sloppiness::Strict;
+    for number in 0..2000 {
+        scene.command(a, Command { key: key(number), ..put("k", "1").having_seen(&DotSet::EMPTY) });
+        scene.settle();
+    }
+    for number in 0..2000 {
+        scene.command(a, Command { key: key(number), ..delete("k").with(strict) });
+        scene.settle_without(&[c]);
+    }
+    assert_eq!((scene.report(a).keys, scene.report(c).keys), (0, 2000));
+    scene.hold_reads(c);
+    scene.wait(5_000_000);
+    for _ in 0..40 {
+        for source in [a, b] {
+            scene.deliver(c, source);
+            scene.deliver(source, c);
+            assert!(scene.reads_waiting(c) <= 300, "{}", scene.reads_waiting(c));
+            scene.flush(c);
+        }
+        scene.read(c);
+        scene.flush(c);
+    }
+    assert_eq!(scene.report(c).keys, 0);
+}

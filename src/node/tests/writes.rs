@@ -2,7 +2,7 @@ use super::scene::{Scene, Wish, delete, failure, get, put, put_beside, values, w
 use crate::base::limits::MAX_OBJECT_BYTES;
 use crate::base::{HybridTime, Key};
 use crate::causal::{Actor, Content, Dot, DotSet, Filled};
-use crate::node::{Input, Notice};
+use crate::node::{Input, Notice, Space};
 use crate::replication::{Condition, Failure, Message, Outcome, Quorum, Sloppiness, StoreReply};
 use bytes::Bytes;
 
@@ -385,4 +385,30 @@ fn a_merge_too_long_for_one_record_is_refused_and_other_keys_go_on() {
         .collect();
     assert_eq!(told, [(71, true), (72, false)]);
     written(scene.ask(a, put("other", "1")));
+}
+
+#[test]
+fn at_the_reserve_puts_are_refused_and_deletes_taken() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.ask(a, put("k", "1"));
+    [a, b, c].into_iter().for_each(|node| scene.feed(node, Input::Space(Space::Reserve)));
+    let refused = scene.command(a, put("k", "2"));
+    scene.settle();
+    assert_eq!(failure(scene.answer(refused)), Failure::DiskFull);
+    assert!(scene.appended(a).is_empty(), "refused before anything is minted");
+    written(scene.ask(a, delete("k")));
+    scene.feed(a, Input::Space(Space::Plenty));
+    scene.feed(b, Input::Space(Space::Plenty));
+    written(scene.ask(a, put("k", "3")));
+}
+
+#[test]
+fn a_put_at_a_full_primary_is_coordinated_by_another() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = scene.primaries();
+    scene.feed(a, Input::Space(Space::Reserve));
+    let result = written(scene.ask(a, put("k", "1")));
+    assert_eq!((result.acks, scene.report(a).keys), (2, 0), "the full replica took no copy");
+    assert_eq!((scene.report(b).keys, scene.report(c).keys), (1, 1));
 }

@@ -93,9 +93,9 @@ settings! {
         /// Size of a segment of the log. A record that does not fit gets a longer segment.
         segment_bytes: Size = "64MiB", Bounds::between(1 << 20, 1 << 30);
         "Smaller on small disks: a segment is the unit of reclaiming space."
-        /// Free space at which puts are refused (507). Checked at start, not enforced yet: a full disk refuses all writes.
+        /// Free space at which puts are refused (507); deletes, repair and compaction go on. Puts are taken again with an eighth more.
         reserve_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
-        "Larger where other programs write to the same disk."
+        "At least two segments. Larger where other programs write to the same disk."
     }
 
     /// Who is alive.

@@ -73,8 +73,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// First guess of a round trip (QUIC's is 333 ms): a lost first packet is repeated after three of these.
 pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// A dial so old that has led nowhere is begun anew when the peer shows that it lives.
-pub const STALE_DIAL: Duration = INITIAL_ROUND_TRIP;
+/// A dial so old that has led nowhere is begun anew when the peer shows that it lives: three round trips of 100 ms.
+pub const STALE_DIAL: Duration = Duration::from_millis(300);
 
 /// Wait before the second dial.
 pub const FIRST_BACK_OFF: Duration = Duration::from_millis(50);

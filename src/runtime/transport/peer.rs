@@ -115,6 +115,7 @@ impl Peer {
         let mut changes = self.address.subscribe();
         loop {
             let address = changes.borrow_and_update().clone();
+            self.forget_nudge().await;
             tokio::select! {
                 dialled = dialler.connect(&address) => match dialled {
                     Ok((connection, epoch)) => {
@@ -137,6 +138,15 @@ impl Peer {
                 () = self.nudge.notified() => {}
                 _ = changes.changed() => changes.mark_changed(),
             }
+        }
+    }
+
+    /// What was heard before a dial begins says nothing against it.
+    async fn forget_nudge(&self) {
+        tokio::select! {
+            biased;
+            () = self.nudge.notified() => {}
+            () = std::future::ready(()) => {}
         }
     }
 
