@@ -61,6 +61,11 @@ fn the_first_seeds_see_what_the_protocol_is_for() {
         "fault: Wipe",
         "message: Replayed",
         "disk: log poisoned",
+        "compaction: installed",
+        "compaction: retired",
+        "compaction: retired with its deletes",
+        "compaction: given up",
+        "compaction: copying, then the process ends",
         "detector: a living node suspected or condemned",
         "detector: alive again",
     ];

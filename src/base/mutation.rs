@@ -39,6 +39,9 @@ pub enum Mutation {
     TruncateAtFirstBadRecord,
     ChecksumWithoutOffset,
     SkipDirectorySync,
+    CompactDropsDeletes,
+    CompactBeforeDurable,
+    CompactByPosition,
     TimeoutAsNotWritten,
     TokenNotVerified,
 }
@@ -78,6 +81,9 @@ impl Mutation {
         (Mutation::TruncateAtFirstBadRecord, "truncate-at-first-bad-record", "torn-tail rule"),
         (Mutation::ChecksumWithoutOffset, "checksum-without-offset", "record framing"),
         (Mutation::SkipDirectorySync, "skip-directory-sync", "durable file names"),
+        (Mutation::CompactDropsDeletes, "compact-drops-deletes", "R12"),
+        (Mutation::CompactBeforeDurable, "compact-before-durable", "R12"),
+        (Mutation::CompactByPosition, "compact-by-position", "R12"),
         (Mutation::TimeoutAsNotWritten, "timeout-as-not-written", "P11"),
         (Mutation::TokenNotVerified, "token-not-verified", "tokens are authenticated"),
     ];

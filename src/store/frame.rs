@@ -100,20 +100,37 @@ impl<'a> Entry<'a> {
 
     /// Appends the frame to `out`; returns its place.
     pub(super) fn put(&self, out: &mut Vec<u8>, seat: Seat, durable_before: Sequence) -> Place {
-        let (start, length) = (out.len(), self.frame_bytes());
-        let mut frame = Vec::with_capacity(length);
-        frame.extend((self.payload.len() as u32).to_le_bytes());
-        frame.extend([0; 4]);
-        frame.extend([FORMAT, kind_of(&self.record.body), 0, 0]);
-        frame.extend(self.sequence.0.to_le_bytes());
-        frame.extend(durable_before.0.to_le_bytes());
-        frame.extend(&self.payload);
-        frame.resize(length, 0);
-        let checksum = checksum(seat, &frame).to_le_bytes();
-        frame.iter_mut().skip(4).zip(checksum).for_each(|(to, from)| *to = from);
-        out.append(&mut frame);
-        Place { segment: seat.segment, offset: seat.offset, length: (out.len() - start) as u32 }
+        put_frame(out, seat, kind_of(&self.record.body), (self.sequence, durable_before), &self.payload)
     }
+}
+
+/// Appends a record as a frame of another place, under its own sequence; returns where. The record and all
+/// before it must be durable.
+pub(super) fn put_again(out: &mut Vec<u8>, seat: Seat, header: &FrameHeader, payload: &[u8]) -> Place {
+    let before = Sequence(header.sequence.0.saturating_sub(1));
+    put_frame(out, seat, header.kind, (header.sequence, before), payload)
+}
+
+fn put_frame(
+    out: &mut Vec<u8>,
+    seat: Seat,
+    kind: u8,
+    (sequence, durable_before): (Sequence, Sequence),
+    payload: &[u8],
+) -> Place {
+    let (start, length) = (out.len(), frame_bytes(payload.len()));
+    let mut frame = Vec::with_capacity(length);
+    frame.extend((payload.len() as u32).to_le_bytes());
+    frame.extend([0; 4]);
+    frame.extend([FORMAT, kind, 0, 0]);
+    frame.extend(sequence.0.to_le_bytes());
+    frame.extend(durable_before.0.to_le_bytes());
+    frame.extend(payload);
+    frame.resize(length, 0);
+    let checksum = checksum(seat, &frame).to_le_bytes();
+    frame.iter_mut().skip(4).zip(checksum).for_each(|(to, from)| *to = from);
+    out.append(&mut frame);
+    Place { segment: seat.segment, offset: seat.offset, length: (out.len() - start) as u32 }
 }
 
 /// Checks the frame that fills `bytes` and lies at `seat`; returns its header and payload.

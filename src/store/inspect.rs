@@ -200,6 +200,8 @@ impl Contents {
     fn read_tail<D: Disk>(&mut self, disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<(), OpenError> {
         let reader = Reader::new(disk.clone());
         survey.segments.iter().for_each(|(segment, found)| reader.admit(*segment, found.header.generation, None));
+        let mut accepted = accepted.to_vec();
+        accepted.sort_by_key(|framed| framed.place);
         for run in accepted.chunk_by(|a, b| a.place.segment == b.place.segment) {
             let Some(first) = run.first() else { continue };
             let Some(OpenSegment { file, generation }) = reader.file(first.place.segment)? else { continue };

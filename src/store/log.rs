@@ -1,5 +1,6 @@
 //! The writing end: batches of records, one write and one sync each.
 
+use super::compaction::Compacted;
 use super::frame::{Entry, MAX_FRAME_BYTES, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
 use super::seal::Sealing;
@@ -43,6 +44,7 @@ pub struct Log<D: Disk> {
     pub(super) durable: Sequence,
     /// The segment before the active one, and where its good part ends.
     pub(super) predecessor: (u32, u32),
+    pub(super) compacted: Compacted,
     pub(super) failed: Option<DiskError>,
 }
 
@@ -246,7 +248,7 @@ fn segment_size(usual: u32, batch: usize) -> u32 {
 }
 
 /// A number that no earlier file of this name is likely to have had.
-fn generation(nonce: u64, segment: u32) -> u64 {
+pub(super) fn generation(nonce: u64, segment: u32) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(&segment.to_le_bytes(), nonce)
 }
 

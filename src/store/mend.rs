@@ -132,8 +132,12 @@ impl<D: Disk> Log<D> {
         Ok(findings)
     }
 
-    /// Notes as lost what a segment had and has no more.
+    /// Notes as lost what a segment had and has no more. Not of a compacted one: between its records are the
+    /// gaps of those that were dropped, and a list of all would not end.
     fn give_up(&mut self, sealed: &SealedSegment, back: &ReadBack) {
+        if sealed.sequences.is_some_and(|(lowest, highest)| highest.0 - lowest.0 >= sealed.records) {
+            return;
+        }
         let mut lost = lost_of(&self.identity);
         lost.union(&self.identity.sealed.only_in(sealed).difference(&back.sequences));
         self.identity.lost = lost.ranges().collect();

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod claims;
+mod compaction;
 mod disk;
 mod envelope;
 mod frame;
@@ -37,6 +38,7 @@ mod tail;
 mod tracker;
 mod verdict;
 
+pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use identity::{Birth, Durability};
 pub use index::Index;

@@ -87,6 +87,14 @@ impl<D: Disk> Reader<D> {
         self.heed(bytes.map(|bytes| frame(&bytes)).transpose())
     }
 
+    /// The frame at `place`, verified: its header and its payload.
+    pub(super) fn read_framed(&self, place: Place) -> Result<(FrameHeader, Vec<u8>), ReadError> {
+        let (generation, bytes) = self.read_frame(place)?;
+        let payload = self.heed(payload_in(place, generation, &bytes))?;
+        let header = FrameHeader::parse(&bytes).ok_or(ReadError::Damaged { place, what: "no header" })?;
+        Ok((header, payload.to_vec()))
+    }
+
     /// The verified payload of the frame at `place`.
     pub(super) fn read_payload(&self, place: Place) -> Result<Vec<u8>, ReadError> {
         let (generation, bytes) = self.read_frame(place)?;
@@ -143,6 +151,13 @@ impl<D: Disk> Reader<D> {
         }
     }
 
+    /// Makes a segment unreadable: its file goes. Reads that have begun end as they would have.
+    pub(super) fn forget(&self, segment: u32) {
+        let mut segments = self.lock();
+        segments.generations.remove(&segment);
+        segments.files.remove(&segment);
+    }
+
     /// The file of a segment and the generation its checksums are bound to; none if it is not admitted.
     pub(super) fn file(&self, segment: u32) -> Result<Option<OpenSegment<D::File>>, ReadError> {
         if let Some(open) = self.opened(segment) {
@@ -151,7 +166,10 @@ impl<D: Disk> Reader<D> {
         let Some(generation) = self.lock().generations.get(&segment).copied() else { return Ok(None) };
         // Without the lock: others read from segments that are open.
         let file = Arc::new(self.disk.open(&segment_name(segment)).map_err(ReadError::Disk)?);
-        self.lock().keep(segment, file.clone());
+        let mut segments = self.lock();
+        if segments.generations.contains_key(&segment) {
+            segments.keep(segment, file.clone());
+        }
         Ok(Some(OpenSegment { file, generation }))
     }
 

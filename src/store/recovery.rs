@@ -2,6 +2,7 @@
 
 use super::checkpoint::checkpoint_name;
 use super::checkpoint::is_checkpoint;
+use super::compaction::{Compacted, is_unfinished_output};
 use super::frame::{self, Entry};
 use super::gather::Gathered;
 use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
@@ -105,6 +106,7 @@ impl<D: Disk> Recovery<D> {
             last: verdict.last,
             durable: verdict.durable,
             predecessor: verdict.end,
+            compacted: Compacted::default(),
             failed: None,
             identity,
         };
@@ -153,7 +155,10 @@ impl<D: Disk> Recovery<D> {
         let accepted = std::mem::take(&mut self.verdict.accepted);
         let proven = accepted.partition_point(|framed| framed.sequence <= self.verdict.durable);
         let (proven, unproven) = accepted.split_at(proven);
-        self.note_all(proven)?;
+        // By place: a compacted segment is in no order of sequences.
+        let mut proven = proven.to_vec();
+        proven.sort_by_key(|framed| framed.place);
+        self.note_all(&proven)?;
         self.copy_tail(unproven)?;
         Ok(())
     }
@@ -323,6 +328,9 @@ impl<D: Disk> Recovery<D> {
     /// Makes the new identity the directory's, then takes away what it answers.
     fn settle(&mut self) -> Result<(), Setback> {
         self.log.sync().map_err(append_failed)?;
+        if self.survey.sparse_through() > Sequence(0) {
+            self.log.seal_found()?;
+        }
         let log = &mut self.log;
         let sealed =
             self.survey.unsound.iter().filter(|(_, how)| **how == Unsound::Headless).map(|(segment, _)| segment);
@@ -355,7 +363,8 @@ impl<D: Disk> Recovery<D> {
         let checkpoint = sealed.checkpoint.map(|stamp| checkpoint_name(stamp.sequence));
         for name in disk.list()? {
             let key_file = segment_of_key_file(&name).is_some_and(|segment| sealed.get(segment).is_none());
-            if key_file || (is_checkpoint(&name) && checkpoint.as_ref() != Some(&name)) {
+            let unfinished = is_unfinished_output(&name);
+            if key_file || unfinished || (is_checkpoint(&name) && checkpoint.as_ref() != Some(&name)) {
                 disk.remove(&name)?;
             }
         }

@@ -40,6 +40,23 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Seals everything that is finished into the identity that is about to be written. For a log whose manifest
+    /// was lost and that has been compacted: only together do its segments count.
+    pub(super) fn seal_found(&mut self) -> Result<(), DiskError> {
+        let mut sealed = SealedLog::default();
+        while let Some(mut tail) = self.finished.pop_front() {
+            self.tracker.apply(&tail.steps);
+            sealed.through = sealed.through.max(tail.highest());
+            sealed.first_tail = tail.segment + 1;
+            let key_file = write_key_file(&*self.disk, &mut tail.run)?;
+            sealed.put(tail.sealed(key_file.into()));
+        }
+        sealed.checkpoint = Some(Checkpoint::of(&self.tracker, sealed.through).write(&*self.disk)?);
+        sync_names(&*self.disk)?;
+        self.identity.sealed = sealed;
+        Ok(())
+    }
+
     fn seal_oldest(&mut self) -> Result<(), DiskError> {
         let Some(tail) = self.finished.front_mut() else { return Ok(()) };
         // Taken, so that another attempt after a full disk does not play them twice.

@@ -172,10 +172,19 @@ impl Survey {
         self.segments.range(newest.saturating_add(1)..).any(|(segment, found)| *segment > newest && used(found))
     }
 
-    /// Is there a file of this tail segment, intact or not, or is it sealed?
+    /// Is there a file of this tail segment, intact or not, or is it sealed, or was it and is compacted away?
     pub(super) fn knows(&self, segment: u32) -> bool {
-        let sealed = self.sealed.as_ref().is_some_and(|(sealed, _)| sealed.get(segment).is_some());
+        let was_sealed = |sealed: &SealedLog| sealed.get(segment).is_some() || segment < sealed.first_tail;
+        let sealed = self.sealed.as_ref().is_some_and(|(sealed, _)| was_sealed(sealed));
         sealed || self.segments.contains_key(&segment) || self.headless.contains(&segment)
+    }
+
+    /// Up to where records may rightly be missing although no list of sealed segments says so: compaction has
+    /// dropped them. 0 unless a compacted segment has to be scanned, which is so only when that list, or the
+    /// checkpoint that goes with it, is lost.
+    pub(super) fn sparse_through(&self) -> Sequence {
+        let compacted = self.segments.values().filter(|found| found.header.origin == Origin::Compacted);
+        compacted.map(|found| found.header.durable_before).max().unwrap_or_default()
     }
 
     /// The highest sequence that counts in each tail segment up to `newest`: newer ones say what was cut.

@@ -41,7 +41,7 @@ impl Verdict {
         let durable = durable(survey, identity);
         let known_lost = identity.map(lost_of).unwrap_or_default();
         let mut present = known_lost.clone();
-        present.insert_range(1, sealed.through.0);
+        present.insert_range(1, sealed.through.max(survey.sparse_through()).0);
         frames.iter().for_each(|framed| present.insert(framed.sequence.0));
         let missing = Intervals::up_to(durable.0).difference(&present);
         let (mut durable, mut missing) = (durable, missing);
@@ -78,7 +78,7 @@ impl Verdict {
 
     /// Takes sealed segments that are gone off the list.
     fn look_at_sealed(&mut self, survey: &Survey) -> State {
-        let identity = trusted(survey);
+        let identity = latest(survey);
         if identity.is_some_and(|identity| identity.sealed.checkpoint.is_some()) && survey.sealed.is_none() {
             self.findings.push(Finding::of_segment(FindingKind::DamagedCheckpoint, 0));
         }
@@ -196,12 +196,18 @@ impl State {
     }
 }
 
-/// The identity, if it is one to go by.
-fn trusted(survey: &Survey) -> Option<&Identity> {
+/// The identity, if it is the last one.
+fn latest(survey: &Survey) -> Option<&Identity> {
     match &survey.identity {
         FoundIdentity::Known(identity) if !survey.identity_is_stale() => Some(identity),
         _ => None,
     }
+}
+
+/// The identity, if it is one to go by. Without the checkpoint of a compacted log nothing tells what was dropped
+/// from what is lost.
+fn trusted(survey: &Survey) -> Option<&Identity> {
+    latest(survey).filter(|_| survey.sparse_through() == Sequence(0))
 }
 
 /// Frames behind `sealed` that were not cut, ascending by sequence, one each: the copy in the newer segment

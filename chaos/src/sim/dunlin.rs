@@ -2,7 +2,8 @@
 
 use super::checkers::Holding;
 use super::disk::SimDisk;
-use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Newborn, Process};
+use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
+use super::upkeep::Upkeep;
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
@@ -33,6 +34,7 @@ struct DunlinProcess {
     reserve_bytes: u64,
     node: Node,
     log: Log<SimDisk>,
+    upkeep: Upkeep<SimDisk>,
     reader: Reader<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
@@ -101,6 +103,7 @@ impl Machine for DunlinMachine {
             recovered: tables.chain(hints).collect(),
             node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
+            upkeep: Upkeep::Resting,
             reader: opened.reader,
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
@@ -182,6 +185,10 @@ impl Process for DunlinProcess {
             Err(AppendError::Full) => Appending::Full,
             Err(AppendError::Poisoned(_)) => Appending::Poisoned,
         }
+    }
+
+    fn maintain(&mut self, seed: u64) -> Maintenance {
+        self.upkeep.step(&mut self.log, &self.node, seed)
     }
 
     fn read(&mut self, place: Place) -> Option<Record> {

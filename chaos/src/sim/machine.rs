@@ -96,6 +96,11 @@ pub trait Process {
     fn deadline(&self) -> Time;
     /// As `Log::append`.
     fn append(&mut self, records: &[Record]) -> Appending;
+    /// One step of looking after the store, of bounded length: a compaction begun, gone on with, or ended.
+    /// `seed` is another one each time.
+    fn maintain(&mut self, _seed: u64) -> Maintenance {
+        Maintenance::Idle
+    }
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
@@ -112,6 +117,31 @@ pub trait Process {
     fn holding(&self, partition: PartitionId) -> Option<Holding>;
     /// Is it complete in every partition it owns?
     fn is_complete(&mut self) -> bool;
+}
+
+/// What a step of maintenance has come to.
+#[derive(Debug)]
+pub enum Maintenance {
+    /// There is nothing to do for now.
+    Idle,
+    /// This was done, and there is more to do.
+    Done(&'static str),
+    /// The same, and the node must hear of it.
+    Tell(&'static str, Box<Input>),
+    /// The last step of several.
+    Over(&'static str),
+    /// The process must end.
+    Poisoned,
+}
+
+impl Maintenance {
+    /// What was done, if there is more to do.
+    pub(super) fn unfinished(&self) -> Option<&'static str> {
+        match self {
+            Maintenance::Done(step) | Maintenance::Tell(step, _) => Some(step),
+            Maintenance::Idle | Maintenance::Over(_) | Maintenance::Poisoned => None,
+        }
+    }
 }
 
 /// How a batch ended.

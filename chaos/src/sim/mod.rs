@@ -33,6 +33,7 @@ mod station;
 mod swarm;
 mod tally;
 mod trace;
+mod upkeep;
 mod value;
 mod workload;
 mod world;
@@ -43,7 +44,7 @@ mod toy;
 
 pub use disk::SimDisk;
 pub use dunlin::DunlinMachine;
-pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Newborn, Process};
+pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
 pub use report::Report;
 pub use run::run;
 pub use swarm::{Fault, Swarm};

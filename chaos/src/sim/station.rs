@@ -53,6 +53,8 @@ pub(super) struct Running {
     pub control: Option<Control>,
     /// The detector's tick that is due.
     pub control_at: Time,
+    /// The last step of maintenance, if there is more to do.
+    pub upkeep: Option<&'static str>,
     /// What it was told last of its disk's room.
     pub space: Space,
     /// The connections it was told of last.
@@ -112,6 +114,7 @@ impl Running {
             tick_at: Time::NEVER,
             control: None,
             control_at: Time::NEVER,
+            upkeep: None,
             space: Space::Plenty,
             linked: None,
         }

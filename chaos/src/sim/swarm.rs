@@ -141,6 +141,8 @@ pub struct Swarm {
     pub detection: Detection,
     /// Longest time from an append to its flush.
     pub flush_delay: Duration,
+    /// Mean time between two steps of maintenance; none in runs without.
+    pub upkeep: Option<Duration>,
     /// Which faults there are.
     pub faults: BTreeSet<Fault>,
     /// Mean time between two faults.
@@ -153,7 +155,7 @@ impl Swarm {
         let nodes = pick(random, &[1, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 6, 7, 9]);
         let replicas = pick(random, &[1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5]).min(nodes);
         let faults = Self::draw_faults(random);
-        Self {
+        let mut swarm = Self {
             nodes,
             replicas,
             partitions: pick(random, &[1, 1, 2, 4, 8, 16]),
@@ -177,7 +179,19 @@ impl Swarm {
             detection: pick(random, &[Detection::Told, Detection::Real]),
             flush_delay: Duration::from_micros(pick(random, &[300, 1_000, 5_000, 50_000])),
             fault_interval: Duration::from_millis(pick(random, &[300, 1_000, 3_000, 10_000])),
+            upkeep: None,
             faults,
+        };
+        swarm.draw_upkeep(&mut random.clone());
+        swarm
+    }
+
+    /// Half of the runs compact, and have segments small enough for it. Drawn beside the stream of the others, so
+    /// that a seed without is what it was before there was compaction.
+    fn draw_upkeep(&mut self, random: &mut Random) {
+        self.upkeep = pick(random, &[None, None, Some(20), Some(200)]).map(Duration::from_millis);
+        if self.upkeep.is_some() {
+            self.segment_bytes = pick(random, &[4 << 10, 8 << 10, 32 << 10]);
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) enum Happening {
     Tick { node: usize, boot: u64 },
     Flush { node: usize, boot: u64 },
     Flushed { node: usize, boot: u64, answers: Answers },
+    Maintain { node: usize, boot: u64 },
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
     Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
     Overdue { request: u64 },
@@ -66,6 +67,8 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) workload: Workload,
     pub(super) random: Random,
+    /// Apart from the other, so that runs differ in nothing else.
+    pub(super) upkeep_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -102,6 +105,7 @@ impl World {
             layout,
             now: Time(1),
             phase: Phase::Storm,
+            upkeep_random: random.clone().fork(),
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),
@@ -170,6 +174,7 @@ impl World {
             Happening::Tick { node, boot } => self.tick(node, boot),
             Happening::Flush { node, boot } => self.flush(node, boot),
             Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
+            Happening::Maintain { node, boot } => self.maintain(node, boot),
             Happening::ReadDone { node, boot, shard, id, place } => {
                 if self.is_current(node, boot) {
                     let answer = self.read(node, place);
@@ -231,6 +236,7 @@ impl World {
         self.equip(node);
         self.detect(node);
         self.plan_tick(node);
+        self.plan_compaction(node);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
@@ -250,8 +256,9 @@ impl World {
 
     /// The process ends: what it had not been told is lost, and its clients hear nothing.
     pub(super) fn kill(&mut self, node: usize) {
-        if self.stations[node].running.take().is_none() {
-            return;
+        let Some(running) = self.stations[node].running.take() else { return };
+        if let Some(step) = running.upkeep {
+            self.tally.count(&format!("{step}, then the process ends"));
         }
         self.note(node, "process ends", self.stations[node].boot, 0);
         self.stations[node].paused_until = Time(0);
@@ -559,6 +566,7 @@ impl Happening {
             | Happening::Tick { node, .. }
             | Happening::Flush { node, .. }
             | Happening::Flushed { node, .. }
+            | Happening::Maintain { node, .. }
             | Happening::ReadDone { node, .. }
             | Happening::Detect { node }
             | Happening::Watch { node }

@@ -1,6 +1,6 @@
 //! Each rule of the store broken in turn: the tests must notice. Built with the feature `mutants`.
 
-use crate::{damage, power};
+use crate::{compaction, damage, power};
 use dunlin::base::Mutation;
 use dunlin::base::mutation::activate;
 use std::panic::catch_unwind;
@@ -52,4 +52,19 @@ fn a_copy_that_keeps_its_actor_is_noticed() {
 fn a_clock_kept_after_damage_is_noticed() {
     caught(Mutation::DamageKeepClock, damage::every_lost_file_is_noticed);
     caught(Mutation::DamageSubtractLive, damage::every_lost_file_is_noticed);
+}
+
+#[test]
+fn a_delete_dropped_over_an_older_record_is_noticed() {
+    caught(Mutation::CompactDropsDeletes, compaction::a_delete_stays_while_an_older_record_of_its_key_is_left);
+}
+
+#[test]
+fn records_dropped_before_their_copies_are_durable_are_noticed() {
+    caught(Mutation::CompactBeforeDurable, compaction::every_crash_while_compacting_leaves_what_was_acknowledged);
+}
+
+#[test]
+fn copies_that_pass_for_new_records_are_noticed() {
+    caught(Mutation::CompactByPosition, compaction::copies_rank_as_what_they_are_copies_of);
 }

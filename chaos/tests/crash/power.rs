@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 /// Runs the workload until the power goes after `calls` changing calls; how many records were
 /// acknowledged, how many were tried, and whether it came to its end.
-struct Run {
-    disk: SimDisk,
-    acknowledged: usize,
-    tried: usize,
-    finished: bool,
+pub(crate) struct Run {
+    pub(crate) disk: SimDisk,
+    pub(crate) acknowledged: usize,
+    pub(crate) tried: usize,
+    pub(crate) finished: bool,
 }
 
 impl Run {
@@ -44,7 +44,7 @@ fn run(calls: u64, options: OpenOptions) -> Run {
 
 /// Every crash worth telling apart: nothing kept, everything kept, each change alone lost, each alone
 /// kept, and torn in several ways.
-fn crashes(unsynced: usize) -> Vec<Box<dyn Fn(usize) -> Fate>> {
+pub(crate) fn crashes(unsynced: usize) -> Vec<Box<dyn Fn(usize) -> Fate>> {
     let mut crashes: Vec<Box<dyn Fn(usize) -> Fate>> = vec![Box::new(|_| Fate::Dropped), Box::new(|_| Fate::Kept)];
     for one in 0..unsynced {
         crashes.push(Box::new(move |at| if at == one { Fate::Dropped } else { Fate::Kept }));
@@ -58,7 +58,7 @@ fn crashes(unsynced: usize) -> Vec<Box<dyn Fn(usize) -> Fate>> {
 }
 
 /// Opens after a crash and compares: some prefix that holds all that was acknowledged.
-fn check(disk: &Arc<SimDisk>, records: &[Record], run: &Run, actor: u64) -> (Opened<SimDisk>, usize) {
+pub(crate) fn check(disk: &Arc<SimDisk>, records: &[Record], run: &Run, actor: u64) -> (Opened<SimDisk>, usize) {
     let store = open(disk.clone(), options(actor)).unwrap();
     let counters_proven = match store.recovered.opening {
         Opening::New | Opening::Kept => true,
@@ -82,7 +82,7 @@ fn check(disk: &Arc<SimDisk>, records: &[Record], run: &Run, actor: u64) -> (Ope
 }
 
 /// Opens again and again; then appends, crashes and opens once more.
-fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) {
+pub(crate) fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) {
     let (first, prefix) = check(disk, records, run, 8);
     disk.end_process();
     let (mut second, _) =

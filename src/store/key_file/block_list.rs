@@ -43,6 +43,11 @@ impl BlockList {
         (offset == end).then_some(list)
     }
 
+    /// How many blocks.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// The block of this number.
     pub(super) fn get(&self, number: usize) -> Option<BlockPlace> {
         self.blocks.get(number).copied()

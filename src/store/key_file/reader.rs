@@ -6,13 +6,16 @@ use super::filter::{LINE_BYTES, line_allows, line_of, seat_of};
 use super::key_file_name;
 use super::layout::{FOOTER_BYTES, FOOTER_CHECKSUM_AT, Footer, HEADER_BYTES, HeaderError, Seat, check_header};
 use super::{KeyCursor, KeyEntry, KeyFileError, KeyFileSummary};
-use crate::base::Key;
+use crate::base::{Key, Random};
 use crate::store::frame::u32_at;
 use crate::store::{Disk, Sequence};
 use std::sync::Arc;
 
 /// Bytes read at once where much is only verified.
 const VERIFY_BYTES: u64 = 64 << 10;
+
+/// Entries drawn from one block of a sample: neighbours share their fate more often than others.
+const DRAWN_PER_BLOCK: usize = 4;
 
 /// An open key file. Clones and cursors share the descriptor and the list of blocks.
 pub(crate) struct KeyFile<D: Disk> {
@@ -79,6 +82,22 @@ impl<D: Disk> KeyFile<D> {
         Ok(found)
     }
 
+    /// Entries drawn at random, up to `count` of them: whole blocks are drawn and entries from them, so that few
+    /// blocks are read. An entry may come twice.
+    pub(crate) fn sample(&self, random: &mut Random, count: usize) -> Result<Vec<KeyEntry>, KeyFileError> {
+        let blocks = self.parts.blocks.len();
+        let mut drawn = Vec::with_capacity(count);
+        while blocks > 0 && drawn.len() < count {
+            let entries = self.parts.entries_of(random.below(blocks as u64) as usize)?;
+            let more = DRAWN_PER_BLOCK.min(count - drawn.len());
+            drawn.extend((0..more).filter_map(|_| random.pick(&entries).cloned()));
+            if entries.is_empty() {
+                return Err(self.parts.damaged("a block without entries"));
+            }
+        }
+        Ok(drawn)
+    }
+
     /// Entries whose key is at least `start`, in order; an empty `start` gives all.
     pub(crate) fn iter_from(&self, start: &[u8]) -> KeyCursor<D> {
         KeyCursor::new(self.parts.clone(), start)
@@ -131,6 +150,17 @@ impl<D: Disk> Parts<D> {
             return Err(self.damaged("the checksum of a block does not fit"));
         }
         Ok(Some(Block::new(bytes)))
+    }
+
+    fn entries_of(&self, number: usize) -> Result<Vec<KeyEntry>, KeyFileError> {
+        let mut block = self.block(number)?.unwrap_or_default();
+        let mut entries = Vec::new();
+        let broken = |_| self.damaged("a block's checksum fits, its contents are no entries");
+        while let Some(facts) = block.next(self.lowest()).map_err(broken)? {
+            let key = Key::new(bytes::Bytes::copy_from_slice(block.key()));
+            entries.push(KeyEntry::new(key.map_err(|_| self.damaged("a key of no length"))?, facts));
+        }
+        Ok(entries)
     }
 
     pub(super) fn damaged(&self, what: &'static str) -> KeyFileError {

@@ -1,0 +1,126 @@
+//! A compaction and the log it is of: beginning, and the two changes of the manifest.
+
+use super::output::remove_output;
+use super::source::Source;
+use super::{Compaction, CompactionError, CompactionOptions};
+use crate::store::checkpoint::remove_if_there;
+use crate::store::identity::Identity;
+use crate::store::key_file::key_file_name;
+use crate::store::log::generation;
+use crate::store::segment::segment_name;
+use crate::store::{AppendError, Disk, DiskError, DiskErrorKind, Log};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a log remembers of its compactions.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Compacted {
+    /// Segments that count no more; their files are still there for reads under way.
+    retired: Vec<u32>,
+    /// Segments in which damage was found: left alone until the next opening.
+    shunned: BTreeSet<u32>,
+}
+
+impl<D: Disk> Log<D> {
+    /// Begins a compaction of what is sealed now; the files of the one before go. One at a time.
+    pub fn begin_compaction(&mut self, options: CompactionOptions) -> Compaction<D> {
+        self.remove_retired();
+        let number = self.next_segment;
+        self.next_segment += 1;
+        let source = Source {
+            disk: self.disk.clone(),
+            reader: self.reader.clone(),
+            sealed: self.identity.sealed.segments.clone(),
+            through: self.identity.sealed.through,
+            hints: self.tracker.hints.keys().copied().collect(),
+            shunned: self.compacted.shunned.clone(),
+            segment_bytes: u64::from(self.settings.segment_bytes),
+            key_files: BTreeMap::new(),
+        };
+        Compaction::new(source, options, (number, generation(self.settings.nonce, number)))
+    }
+
+    /// Makes the output count, beside the inputs: of equal records that in the output does. Nothing happens
+    /// before all is copied. `Full`: try again later, or give up.
+    pub fn install(&mut self, compaction: &Compaction<D>) -> Result<(), AppendError> {
+        let Some(output) = compaction.copied().and_then(|copied| copied.output.clone()) else { return Ok(()) };
+        let (segment, generation) = (output.segment, output.generation);
+        let mut next = Identity { durable: self.durable, ..self.identity.clone() };
+        next.sealed.put(output);
+        self.replace_manifest(next)?;
+        self.reader.admit(segment, generation, None);
+        Ok(())
+    }
+
+    /// The inputs count no more. Nothing happens unless the output is installed. `Full`: try again later; what
+    /// is not retired is compacted once more.
+    ///
+    /// What has superseded their records is synced first, and the manifest says so: of a later loss of it an
+    /// opening must make damage, not a torn tail.
+    pub fn retire(&mut self, compaction: &Compaction<D>) -> Result<(), AppendError> {
+        let Some(copied) = compaction.copied() else { return Ok(()) };
+        let installed = |segment| self.identity.sealed.get(segment).is_some();
+        if !copied.output.as_ref().is_none_or(|output| installed(output.segment)) {
+            return Ok(());
+        }
+        if let Some(error) = &self.failed {
+            return Err(AppendError::Poisoned(error.clone()));
+        }
+        if self.durable < self.last {
+            self.sync()?;
+        }
+        let mut next = Identity { durable: self.durable, ..self.identity.clone() };
+        next.sealed.segments.retain(|sealed| !copied.inputs.contains(&sealed.segment));
+        self.replace_manifest(next)?;
+        self.compacted.retired.extend(&copied.inputs);
+        Ok(())
+    }
+
+    /// Ends a compaction that cannot go on: its output goes, unless it is installed. A log whose disk has failed
+    /// is poisoned.
+    pub fn abandon(&mut self, compaction: Compaction<D>, why: CompactionError) -> Result<(), AppendError> {
+        let ((number, _), inputs) = (compaction.number, compaction.inputs());
+        drop(compaction);
+        match why {
+            CompactionError::Failed(error) => return Err(self.poison(error)),
+            // Which of the inputs it is in, a key file that the disk cannot read does not say.
+            CompactionError::Damaged(finding) if finding.segment == 0 => {
+                self.compacted.shunned.extend(inputs);
+            }
+            CompactionError::Damaged(finding) => drop(self.compacted.shunned.insert(finding.segment)),
+            CompactionError::Full => {}
+        }
+        if self.identity.sealed.get(number).is_none() {
+            remove_output(&*self.disk, number);
+        }
+        Ok(())
+    }
+
+    fn replace_manifest(&mut self, next: Identity) -> Result<(), AppendError> {
+        if let Some(error) = &self.failed {
+            return Err(AppendError::Poisoned(error.clone()));
+        }
+        match next.replace(&*self.disk) {
+            Ok(()) => {
+                self.identity = next;
+                Ok(())
+            }
+            Err(DiskError { kind: DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles, .. }) => {
+                Err(AppendError::Full)
+            }
+            Err(error) => Err(self.poison(error)),
+        }
+    }
+
+    /// Takes away the files of retired segments, lowest first; those that the disk keeps, the next time.
+    fn remove_retired(&mut self) {
+        let mut retired = std::mem::take(&mut self.compacted.retired);
+        retired.sort_unstable();
+        for segment in retired {
+            self.reader.forget(segment);
+            let names = [segment_name(segment), key_file_name(segment)];
+            if names.iter().any(|name| remove_if_there(&*self.disk, name).is_err()) {
+                self.compacted.retired.push(segment);
+            }
+        }
+    }
+}
