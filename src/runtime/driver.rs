@@ -1,6 +1,7 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
 use super::cold_reads::{ColdReads, ReadAnswer};
+use super::compactor::{Asked, Compactions};
 use super::disk::RealDisk;
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
@@ -43,6 +44,7 @@ pub(super) struct Driver {
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
+    pub(super) compactions: Compactions,
     pub(super) space: SpaceWatch<RealDisk>,
     pub(super) metrics: Arc<Metrics>,
     /// Who waits for the answer to which command.
@@ -109,6 +111,11 @@ impl Driver {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
+                Some(asked) = self.compactions.asked.recv() => {
+                    if let Err(why) = self.answer_compactor(asked) {
+                        break Ended::Poisoned(why);
+                    }
+                }
                 _ = status_due.tick() => {
                     self.publish_status();
                     inputs.extend(self.space.look().map(Input::Space));
@@ -218,6 +225,32 @@ impl Driver {
             }
             Effect::Notice(notice) => self.metrics.count_notice(notice),
         }
+    }
+
+    /// A record that the node has not been told of would pass for a superseded one: first it takes in every
+    /// answer that the storage thread has given.
+    fn answer_compactor(&mut self, asked: Asked) -> Result<(), String> {
+        let mut inputs = Vec::new();
+        while let Ok(flushed) = self.flushed.try_recv() {
+            match flushed {
+                Flushed::Answers(answers) => take_answers(answers, &mut inputs),
+                Flushed::Poisoned(why) => return Err(why),
+                Flushed::Closed(_) => {}
+            }
+        }
+        self.turn(inputs);
+        // Whoever asked may have ended meanwhile.
+        match asked {
+            Asked::Current(questions, answer) => {
+                let current = questions.iter().map(|q| self.node.is_current(q.partition, &q.holder, q.place));
+                let _ = answer.send(current.collect());
+            }
+            Asked::Moved(moved, answer) => {
+                self.turn(vec![Input::Relocated(moved)]);
+                let _ = answer.send(());
+            }
+        }
+        Ok(())
     }
 
     fn publish_status(&mut self) {

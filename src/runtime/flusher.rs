@@ -17,13 +17,17 @@ const MAX_BATCH_RECORDS: usize = 4096;
 /// pieces instead of being refused as too long.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 
+/// Something to do with the log.
+pub(super) type LogWork = Box<dyn FnOnce(&mut Log<RealDisk>) + Send>;
+
 /// What the driver asks of the storage thread.
-#[derive(Debug)]
 pub(super) enum FlushRequest {
     /// Make this durable.
     Append { shard: usize, id: u64, record: Record },
     /// The shard has noted its failed appends; those after this are new.
     Resume { shard: usize },
+    /// Do this with the log, between two batches.
+    With(LogWork),
     /// A clean end.
     Close,
 }
@@ -62,6 +66,7 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
         let mut failed = Vec::new();
         let mut next = Ok(first);
         let mut closing = false;
+        let mut work = None;
         loop {
             match next {
                 Ok(FlushRequest::Append { shard, id, .. }) if failing.contains(&shard) => {
@@ -75,10 +80,11 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
                 Ok(FlushRequest::Resume { shard }) => {
                     failing.remove(&shard);
                 }
+                Ok(FlushRequest::With(asked)) => work = Some(asked),
                 Ok(FlushRequest::Close) => closing = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
-            if closing || batch.records.len() >= MAX_BATCH_RECORDS || batch.bytes >= MAX_BATCH_BYTES {
+            if closing || work.is_some() || batch.records.len() >= MAX_BATCH_RECORDS || batch.bytes >= MAX_BATCH_BYTES {
                 break;
             }
             next = requests.try_recv();
@@ -95,6 +101,14 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
         };
         if answers.send(flushed).is_err() {
             return;
+        }
+        // After the answers to all appends before it: whoever asks the node afterwards finds them taken in.
+        if let Some(work) = work {
+            work(&mut log);
+            if let Some(error) = log.failure() {
+                let _ = answers.send(Flushed::Poisoned(error.to_string()));
+                return;
+            }
         }
         if closing {
             let closed = log.close().map_err(|error| error.to_string());

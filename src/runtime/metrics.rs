@@ -33,6 +33,7 @@ pub struct Metrics {
     layout_version: Gauge,
     ready: Gauge,
     disk_free_bytes: Gauge,
+    compactions: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +78,7 @@ impl Metrics {
             layout_version: Gauge::default(),
             ready: Gauge::default(),
             disk_free_bytes: Gauge::default(),
+            compactions: Counter::default(),
         };
         metrics.register();
         metrics
@@ -94,7 +96,13 @@ impl Metrics {
         registry.register("partitions_filling", "Partitions not yet held completely", self.partitions_filling.clone());
         registry.register("layout_version", "Version of the layout in force", self.layout_version.clone());
         registry.register("disk_free_bytes", "Free space where the data is", self.disk_free_bytes.clone());
+        registry.register("compactions", "Compactions that gave space back", self.compactions.clone());
         registry.register("ready", "1 if clients may be sent here", self.ready.clone());
+    }
+
+    /// A compaction came to its end.
+    pub fn compacted(&self) {
+        self.compactions.inc();
     }
 
     /// Room on the disk.

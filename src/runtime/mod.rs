@@ -13,6 +13,7 @@
 
 pub mod certificates;
 mod cold_reads;
+mod compactor;
 pub mod detector;
 pub mod disk;
 mod driver;

@@ -2,6 +2,7 @@
 
 use super::certificates::TlsFiles;
 use super::cold_reads::ColdReads;
+use super::compactor::Compactions;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
@@ -17,7 +18,7 @@ use super::settings::Settings;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
-use super::transport::{Transport, TransportConfig};
+use super::transport::{Received, Transport, TransportConfig};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
@@ -61,17 +62,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let disk = open_disk(&settings)?;
     let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk))?;
     report(&recovered);
-    let (transport, received) = Transport::bind(TransportConfig {
-        node: identity.node,
-        cluster: identity.layout.cluster,
-        address: settings.node.peer_address,
-        tls: tls.clone(),
-        reset_key: identity.reset_key,
-        connection_key: identity.connection_key,
-        epoch,
-        max_frame_bytes: max_frame_bytes(usize::try_from(settings.limits.max_value_bytes.0).unwrap_or(usize::MAX)),
-    })
-    .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))?;
+    let (transport, received) = bind_transport(&settings, &identity, &tls, epoch)?;
     let http = TcpListener::bind(settings.node.http_address)
         .await
         .map_err(|error| cannot_listen("http_address", settings.node.http_address, &error))?;
@@ -93,6 +84,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
     let reads = ColdReads::start(reader).map_err(threads_refused)?;
+    let pace = settings.storage.compaction.0;
+    let compactions = Compactions::start(flusher.clone(), pace, Arc::clone(&metrics)).map_err(threads_refused)?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -114,6 +107,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         view,
         status: status_sender,
         status_source: source,
+        compactions,
         space: SpaceWatch::new(disk, settings.storage.reserve_bytes.0, Arc::clone(&metrics)),
         metrics: Arc::clone(&metrics),
         waiting: Default::default(),
@@ -208,6 +202,26 @@ fn load_tls(settings: &Settings, node: NodeId) -> Result<TlsFiles, ServeError> {
         )));
     }
     Ok(files)
+}
+
+fn bind_transport(
+    settings: &Settings,
+    identity: &NodeIdentity,
+    tls: &TlsFiles,
+    epoch: u64,
+) -> Result<(Transport, mpsc::Receiver<Received>), ServeError> {
+    let max_value_bytes = usize::try_from(settings.limits.max_value_bytes.0).unwrap_or(usize::MAX);
+    Transport::bind(TransportConfig {
+        node: identity.node,
+        cluster: identity.layout.cluster,
+        address: settings.node.peer_address,
+        tls: tls.clone(),
+        reset_key: identity.reset_key,
+        connection_key: identity.connection_key,
+        epoch,
+        max_frame_bytes: max_frame_bytes(max_value_bytes),
+    })
+    .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))
 }
 
 fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {

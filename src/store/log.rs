@@ -106,6 +106,11 @@ impl<D: Disk> Log<D> {
         Ok(places.into_iter().zip(entries.iter().map(|entry| entry.sequence)).collect())
     }
 
+    /// Why the log is poisoned, if it is: the process must end.
+    pub fn failure(&self) -> Option<&DiskError> {
+        self.failed.as_ref()
+    }
+
     /// Ends cleanly: everything synced and sealed, and said so in the identity. If there is no space for
     /// sealing, the next opening has to scan.
     pub fn close(mut self) -> Result<(), DiskError> {

@@ -93,6 +93,9 @@ settings! {
         /// Size of a segment of the log. A record that does not fit gets a longer segment.
         segment_bytes: Size = "64MiB", Bounds::between(1 << 20, 1 << 30);
         "Smaller on small disks: a segment is the unit of reclaiming space."
+        /// Bytes that compaction copies in a second, at most. 0: superseded records are never taken away.
+        compaction: Size = "32MiB", Bounds::between(0, 1 << 40);
+        "Larger if space is not given back as fast as it is used; smaller on slow disks."
         /// Free space at which puts are refused (507); deletes, repair and compaction go on. Puts are taken again with an eighth more.
         reserve_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
         "At least two segments. Larger where other programs write to the same disk."
