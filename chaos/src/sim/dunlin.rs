@@ -9,8 +9,8 @@ use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, Depth, Disk, Durability, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect,
-    open,
+    AppendError, Birth, Depth, Disk, Durability, FileName, Log, OpenOptions, Opening, Place, Reader, Record, Sequence,
+    inspect, open,
 };
 use std::sync::Arc;
 
@@ -53,6 +53,13 @@ impl DunlinMachine {
             first_actor: None,
             read_errors: Arc::default(),
         }
+    }
+
+    /// The marker that a reader puts when it meets damage: the next opening verifies every record. A sealed one
+    /// that nobody reads is not looked at otherwise, so that a node could never count as whole again.
+    fn doubt(&self) {
+        // Refused only if it is there already, or if the disk is full: then the damage waits for a reader.
+        let _ = self.disk.create(&FileName("doubted".into())).and_then(|_| self.disk.sync_dir());
     }
 
     /// The last record that the next opening would count, if it would cut the log; all of it if it would reset.
@@ -142,6 +149,7 @@ impl Machine for DunlinMachine {
             flip(&self.disk);
             return false;
         }
+        self.doubt();
         rotten
     }
 
