@@ -37,19 +37,13 @@ impl Estimate {
         let file = source.key_file(segment)?;
         let drawn = file.sample(random, SAMPLED_ENTRIES);
         let drawn = drawn.map_err(|error| CompactionError::of_key_file(segment, error))?;
-        let (asked, others): (Vec<&KeyEntry>, Vec<&KeyEntry>) =
-            drawn.iter().partition(|entry| may_fill_a_slot(entry.kind));
-        let questions: Vec<Question> = asked.iter().map(|entry| Question::about(segment, entry)).collect();
+        let asked = drawn.iter().filter(|entry| may_fill_a_slot(entry.kind));
+        let questions: Vec<Question> = asked.map(|entry| Question::about(segment, entry)).collect();
         let answers = if questions.is_empty() { Vec::new() } else { ask(&questions) };
-        let current = asked.iter().enumerate().filter(|(at, _)| answers.get(*at).copied().unwrap_or(true));
-        let mut live: u64 = current.map(|(_, entry)| u64::from(entry.length)).sum();
-        let own = BTreeSet::from([segment]);
-        for entry in others {
-            let kept = match entry.kind {
-                EntryKind::Hint => source.hints.contains(&entry.sequence),
-                _ => source.is_older_elsewhere(entry, &own),
-            };
-            live += if kept { u64::from(entry.length) } else { 0 };
+        let (mut answers, mut live) = (answers.into_iter(), 0);
+        for entry in &drawn {
+            let current = may_fill_a_slot(entry.kind) && answers.next().unwrap_or(true);
+            live += if current || source.outlives_its_slot(segment, entry) { u64::from(entry.length) } else { 0 };
         }
         let each = live as f64 / drawn.len().max(1) as f64;
         let live_bytes = each * file.summary().entries as f64;
@@ -58,6 +52,16 @@ impl Estimate {
 }
 
 impl<D: Disk> Source<D> {
+    /// Would a compaction of this segment alone keep a record that no slot says? What is kept counts, or the
+    /// segment would be compacted again and again.
+    fn outlives_its_slot(&mut self, segment: u32, entry: &KeyEntry) -> bool {
+        match entry.kind {
+            EntryKind::Live | EntryKind::LiveWithLeftover => false,
+            EntryKind::Gone | EntryKind::GoneWithLeftover => self.is_older_elsewhere(entry, &BTreeSet::from([segment])),
+            EntryKind::Hint => self.hints.contains(&entry.sequence),
+        }
+    }
+
     fn file_bytes(&self, segment: u32) -> Result<u64, CompactionError> {
         let length = self.disk.open(&segment_name(segment)).and_then(|file| self.disk.len(&file));
         length.map_err(|error| CompactionError::of_read(segment, crate::store::ReadError::Disk(error)))
