@@ -473,6 +473,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_million_keys_cost_less_than_24_bytes_each_wherever_their_tables_are_between_two_growths() {
+        let mut tables = vec![Index::default(); 1024];
+        let mut random = Random::from_seed(2);
+        for count in 1..=1_300_000u32 {
+            let hash = random.u64();
+            tables[(hash >> 54) as usize].insert(hash, place(count));
+            if count >= 1_000_000 && count % 20_000 == 0 {
+                let bytes: usize = tables.iter().map(Index::memory_bytes).sum();
+                assert!(bytes < 24 * count as usize, "{bytes} bytes for {count} keys");
+            }
+        }
+    }
+
     /// Prints the figures of docs/decisions/0023-compact-index.md; run it optimised.
     #[test]
     #[ignore = "takes a minute and half a gigabyte; run by hand, optimised"]

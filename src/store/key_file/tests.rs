@@ -3,7 +3,7 @@
 use super::block::BLOCK_BYTES;
 use super::layout::{FOOTER_BYTES, HEADER_BYTES};
 use super::{
-    EntryKind, KeyCursor, KeyEntry, KeyFile, KeyFileError, KeyFileSummary, KeyRun, KeySource, Merge, key_file_name,
+    EntryKind, KeyCursor, KeyEntry, KeyFile, KeyFileError, KeyRun, KeySource, Merge, key_file_name,
     segment_of_key_file, write_key_file,
 };
 use crate::base::limits::MAX_KEY_BYTES;
@@ -521,72 +521,4 @@ fn a_merge_that_failed_gives_nothing_more() {
     disk.arm(0, 1);
     let begun = Merge::new(vec![KeySource::<FailingDisk>::File(file.clone().iter_from(&[]))]);
     assert!(matches!(begun, Err(KeyFileError::Disk(_))));
-}
-
-/// Not a claim: figures for the report. `cargo test --release --lib -- --ignored key_file --nocapture`.
-#[test]
-#[ignore = "measures; run in release"]
-fn bytes_per_key_and_entries_per_second() {
-    const ENTRIES: u64 = 400_000;
-    const FILES: u32 = 8;
-    let mut random = Random::from_seed(1);
-    for shape in ["random", "user:%011d"] {
-        let disk = Arc::new(MemoryDisk::default());
-        let (mut push, mut write, mut summary) = (0.0, 0.0, None::<KeyFileSummary>);
-        for segment in 1..=FILES {
-            let entries: Vec<KeyEntry> = (1..=ENTRIES)
-                .map(|n| {
-                    let bytes = match shape {
-                        "random" => [random.u64().to_be_bytes(), random.u64().to_be_bytes()].concat(),
-                        _ => format!("user:{:011}", random.below(100_000_000)).into_bytes(),
-                    };
-                    let key = key(bytes);
-                    let (partition, entry_hash) = (PartitionId((key.hash64() >> 54) as u32), random.u64());
-                    let sequence = Sequence(u64::from(segment) * ENTRIES + n);
-                    let (offset, kind) = (64 + n as u32 * 168, EntryKind::Live);
-                    KeyEntry { partition, key, sequence, offset, length: 168, entry_hash, kind }
-                })
-                .collect();
-            let begin = std::time::Instant::now();
-            let mut run = run_of(segment, &entries);
-            push += begin.elapsed().as_secs_f64();
-            let begin = std::time::Instant::now();
-            summary = Some(write_key_file(&*disk, &mut run).unwrap());
-            write += begin.elapsed().as_secs_f64();
-            if segment == 1 {
-                println!("{shape}: {:.1} bytes held per entry of a run", run.bytes_held() as f64 / ENTRIES as f64);
-            }
-        }
-        let total = (ENTRIES * u64::from(FILES)) as f64;
-        let begin = std::time::Instant::now();
-        let open = |segment| KeyFile::open(disk.clone(), segment, GENERATION).unwrap();
-        let files: Vec<_> = (1..=FILES).map(open).collect();
-        let opened = begin.elapsed().as_secs_f64();
-        let mut merge =
-            Merge::<MemoryDisk>::new(files.iter().map(|file| KeySource::File(file.iter_from(&[]))).collect()).unwrap();
-        let begin = std::time::Instant::now();
-        let mut merged = 0;
-        while merge.next().unwrap().is_some() {
-            merged += 1;
-        }
-        let merging = begin.elapsed().as_secs_f64();
-        assert_eq!(merged as f64, total);
-        let mut cursor = files[0].iter_from(&[]);
-        let mut wanted: Vec<Key> = std::iter::from_fn(|| cursor.next().unwrap()).map(|entry| entry.key).collect();
-        random.shuffle(&mut wanted);
-        wanted.truncate(10_000);
-        let begin = std::time::Instant::now();
-        let gets = wanted.iter().map(|key| files[0].get(key).unwrap().len()).sum::<usize>();
-        let getting = begin.elapsed().as_secs_f64();
-        println!(
-            "{shape}: {:.1} file bytes per key; pushed {:.2} M/s, sorted and written {:.2} M/s, opened {:.2} ms a file, merged \
-             {FILES} files {:.2} M/s, get {:.1} us ({gets} entries)",
-            summary.unwrap().bytes as f64 / ENTRIES as f64,
-            total / push / 1e6,
-            total / write / 1e6,
-            opened * 1e3 / f64::from(FILES),
-            total / merging / 1e6,
-            getting * 1e6 / 10_000.0,
-        );
-    }
 }
