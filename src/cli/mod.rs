@@ -7,6 +7,7 @@
 //!
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
+mod bench;
 mod block_on;
 mod certs;
 mod client;
@@ -48,6 +49,7 @@ enum Command {
     Get(kv::GetArgs),
     Delete(kv::DeleteArgs),
     Inspect(inspect::Inspect),
+    Bench(Box<bench::Bench>),
 }
 
 /// Runs the command the process was started with.
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Get(args) => return client::get(&args),
         Command::Delete(args) => return client::delete(&args),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Bench(bench) => bench.run(),
     };
     match result {
         Ok(()) => ExitStatus::OK.into(),

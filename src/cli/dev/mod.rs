@@ -7,6 +7,7 @@
 
 mod directory;
 mod hints;
+mod local;
 mod process;
 mod readiness;
 mod strays;
@@ -15,6 +16,7 @@ use super::block_on::{block_on, cannot_start};
 use super::exit::Failure;
 use super::shutdown::Signals;
 use directory::{DevNode, Home};
+pub(super) use local::LocalCluster;
 use process::{Exited, Processes};
 use std::io::Write;
 use std::path::PathBuf;
