@@ -49,6 +49,8 @@ impl MembershipTask {
         let mut effects = Vec::new();
         let links = self.links.borrow_and_update().clone();
         self.handle(started, ControlInput::Links(links), &mut effects);
+        // Of a node that is alone there is never any other news.
+        self.publish();
         loop {
             let due = match self.control.deadline() {
                 Time::NEVER => Duration::from_secs(3600),
@@ -100,9 +102,13 @@ impl MembershipTask {
             }
         }
         if news {
-            let (members, view) = (self.control.members().clone(), Arc::clone(self.control.view()));
-            self.members.send_replace(Arc::new(Members { members, view, lost: self.lost.clone() }));
+            self.publish();
         }
+    }
+
+    fn publish(&self) {
+        let (members, view) = (self.control.members().clone(), Arc::clone(self.control.view()));
+        self.members.send_replace(Arc::new(Members { members, view, lost: self.lost.clone() }));
     }
 }
 
