@@ -36,6 +36,10 @@ mutants:
 live scenario duration="60s" seed="1":
     cargo run --release -p chaos -- live --scenario {{scenario}} --duration {{duration}} --seed {{seed}}
 
+# The standard set against a fresh local cluster: peak, latency at rising shares of it, a page with plots
+bench *args:
+    cargo run --release -- bench --local --knee --json target/bench.json --html target/bench.html {{args}}
+
 # The API documentation of the crates
 doc:
     cargo doc --workspace --no-deps
