@@ -24,6 +24,10 @@ lint:
 sim seeds="1..50":
     cargo run --release -p chaos -- sim --seeds {{seeds}}
 
+# Take the power from one store at every call of its disk
+crash states="300000" seed="1":
+    cargo run --release -p chaos --no-default-features -- crash --states {{states}} --seed {{seed}}
+
 # Run one seed again
 replay seed:
     cargo run --release -p chaos -- sim --seed {{seed}}

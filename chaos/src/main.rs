@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
+use chaos::crash::enumerate;
 #[cfg(feature = "live")]
 use chaos::live::{Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
@@ -47,6 +48,15 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
+    /// Take the power from one store at every call of its disk, and judge what recovery makes of it.
+    Crash {
+        /// Stop after so many different states.
+        #[arg(long, default_value_t = 300_000)]
+        states: u64,
+        /// Which script to begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     #[cfg(feature = "live")]
     Live(Live),
     /// List the classes of faults, the promises judged, and the deliberate faults of the core.
@@ -61,6 +71,7 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
+        Command::Crash { states, seed } => crash(seed, states),
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
         Command::List => {
@@ -94,6 +105,19 @@ fn simulate(first: u64, last: u64, voice: Voice, keep_going: bool) -> ExitCode {
         runs as f64 / seconds
     );
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Counts crash states; fails at the first that breaks a promise.
+fn crash(seed: u64, states: u64) -> ExitCode {
+    let begun = std::time::Instant::now();
+    let (judged, broken) = enumerate(seed, states);
+    println!("{judged}");
+    let (total, scripts, seconds) = (judged.total(), judged.scripts, begun.elapsed().as_secs_f64());
+    let bad = u64::from(broken.is_some());
+    println!("{total} different states of {scripts} scripts, {bad} broken, {seconds:.1} s, from seed {seed}");
+    let Some(broken) = broken else { return ExitCode::SUCCESS };
+    println!("script {}, after {} calls, in {}: {}", broken.seed, broken.calls, broken.step, broken.what);
+    ExitCode::FAILURE
 }
 
 /// What the simulator judges, by name.

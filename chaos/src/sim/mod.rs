@@ -12,6 +12,7 @@
 //! what it does; the oracle knows writes and what their authors had seen, nothing else. Invariant: the
 //! same seed gives the same trace.
 
+mod change;
 pub mod checkers;
 mod claims;
 mod cluster;

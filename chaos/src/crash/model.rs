@@ -1,6 +1,6 @@
 //! The store as a plain map: what any prefix of a workload amounts to, without logs, clocks or tricks.
 
-use chaos::sim::SimDisk;
+use crate::sim::SimDisk;
 use dunlin::base::{HybridTime, Key, NodeId};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
 use dunlin::ring::PartitionId;
@@ -11,9 +11,10 @@ use dunlin::store::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The actor of the workload: the first opening draws it.
-pub(crate) const ACTOR: u64 = 7;
+pub const ACTOR: u64 = 7;
 
-pub(crate) fn options(actor: u64) -> OpenOptions {
+/// How the crash tests open a store: small segments, so that they roll.
+pub fn options(actor: u64) -> OpenOptions {
     OpenOptions {
         fresh_actor: Actor(actor),
         segment_bytes: 4096,
@@ -23,7 +24,8 @@ pub(crate) fn options(actor: u64) -> OpenOptions {
     }
 }
 
-pub(crate) fn dot(actor: u64, counter: u64) -> Dot {
+/// A dot.
+pub fn dot(actor: u64, counter: u64) -> Dot {
     Dot { actor: Actor(actor), counter }
 }
 
@@ -39,7 +41,8 @@ fn content(dot: Dot, bytes: usize) -> Content {
     }
 }
 
-pub(crate) fn put(partition: u32, key: &str, dot: Dot, bytes: usize) -> Record {
+/// A put that has seen only its own dot; minted here if the workload's actor did.
+pub fn put(partition: u32, key: &str, dot: Dot, bytes: usize) -> Record {
     let versions = vec![Version { dot, content: content(dot, bytes) }];
     let object = Object { versions, leftover: DotSet::EMPTY };
     let key = Key::new(key.to_owned()).unwrap();
@@ -48,7 +51,7 @@ pub(crate) fn put(partition: u32, key: &str, dot: Dot, bytes: usize) -> Record {
 }
 
 /// A put that has seen more than the clock.
-fn ahead(partition: u32, key: &str, dot: Dot, leftover: impl IntoIterator<Item = Dot>) -> Record {
+pub fn ahead(partition: u32, key: &str, dot: Dot, leftover: impl IntoIterator<Item = Dot>) -> Record {
     let mut record = put(partition, key, dot, 20);
     if let Body::Object { object, .. } = &mut record.body {
         object.leftover = leftover.into_iter().collect();
@@ -57,7 +60,7 @@ fn ahead(partition: u32, key: &str, dot: Dot, leftover: impl IntoIterator<Item =
 }
 
 /// The same of a delete: nothing of the key is left but what it has seen.
-fn gone_ahead(partition: u32, key: &str, own: Dot, leftover: Dot) -> Record {
+pub fn gone_ahead(partition: u32, key: &str, own: Dot, leftover: Dot) -> Record {
     let mut record = delete(partition, key, own);
     if let Body::Object { object, .. } = &mut record.body {
         object.leftover = leftover.into();
@@ -66,7 +69,7 @@ fn gone_ahead(partition: u32, key: &str, own: Dot, leftover: Dot) -> Record {
 }
 
 /// A put minted by any actor.
-pub(crate) fn put_by(actor: u64, partition: u32, key: &str, counter: u64, bytes: usize) -> Record {
+pub fn put_by(actor: u64, partition: u32, key: &str, counter: u64, bytes: usize) -> Record {
     let mut record = put(partition, key, dot(actor, counter), bytes);
     if let Body::Object { minted, .. } = &mut record.body {
         *minted = Some(counter);
@@ -75,17 +78,19 @@ pub(crate) fn put_by(actor: u64, partition: u32, key: &str, counter: u64, bytes:
 }
 
 /// A delete minted by any actor.
-pub(crate) fn delete_by(actor: u64, partition: u32, key: &str, counter: u64) -> Record {
+pub fn delete_by(actor: u64, partition: u32, key: &str, counter: u64) -> Record {
     delete(partition, key, dot(actor, counter))
 }
 
-pub(crate) fn delete(partition: u32, key: &str, dot: Dot) -> Record {
+/// A delete minted here.
+pub fn delete(partition: u32, key: &str, dot: Dot) -> Record {
     let key = Key::new(key.to_owned()).unwrap();
     let body = Body::Object { key, object: Object::default(), dots: dot.into(), minted: Some(dot.counter) };
     Record { partition: PartitionId(partition), body }
 }
 
-pub(crate) fn hint(partition: u32, key: &str, dot: Dot, targets: &[u64]) -> Record {
+/// A write held for these nodes.
+pub fn hint(partition: u32, key: &str, dot: Dot, targets: &[u64]) -> Record {
     let state = Filled { versions: vec![Version { dot, content: content(dot, 80) }], context: dot.into() };
     let body = HintBody {
         targets: targets.iter().copied().map(NodeId).collect(),
@@ -97,12 +102,13 @@ pub(crate) fn hint(partition: u32, key: &str, dot: Dot, targets: &[u64]) -> Reco
     Record { partition: PartitionId(partition), body: Body::Hint(body) }
 }
 
-fn plain(partition: u32, body: Body) -> Record {
+/// A record of no key.
+pub fn plain(partition: u32, body: Body) -> Record {
     Record { partition: PartitionId(partition), body }
 }
 
 /// Every kind of record, over several segments, in batches of different sizes.
-pub(crate) fn workload() -> Vec<Vec<Record>> {
+pub fn workload() -> Vec<Vec<Record>> {
     let mut next = [0u64; 3];
     let mut mint = |partition: u32| {
         next[partition as usize] += 1;
@@ -138,23 +144,31 @@ pub(crate) fn workload() -> Vec<Vec<Record>> {
 
 /// What a partition amounts to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Partition {
-    pub(crate) clock: BTreeSet<Dot>,
-    pub(crate) minted: u64,
-    pub(crate) objects: BTreeMap<Key, Object>,
+pub struct Partition {
+    /// Dots whose effect is there.
+    pub clock: BTreeSet<Dot>,
+    /// The own counter.
+    pub minted: u64,
+    /// Keys with a live version, or with something seen that the clock has not.
+    pub objects: BTreeMap<Key, Object>,
+    /// Set back by a reset, and not complete since.
+    pub filling: bool,
 }
 
 /// What a store amounts to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Model {
-    pub(crate) partitions: BTreeMap<PartitionId, Partition>,
+pub struct Model {
+    /// Partitions with a record.
+    pub partitions: BTreeMap<PartitionId, Partition>,
     /// By sequence: targets still open.
-    pub(crate) hints: BTreeMap<u64, BTreeSet<NodeId>>,
+    pub hints: BTreeMap<u64, BTreeSet<NodeId>>,
+    /// What partitions without a record are.
+    pub born_filling: bool,
 }
 
 impl Model {
     /// The state after these records, the first of which has sequence 1.
-    pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Model {
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Model {
         let mut model = Model::default();
         for (at, record) in records.into_iter().enumerate() {
             model.play(at as u64 + 1, record);
@@ -163,7 +177,7 @@ impl Model {
     }
 
     /// The same, with the counters of one actor only.
-    pub(crate) fn of_actor<'a>(actor: Actor, records: impl IntoIterator<Item = &'a Record>) -> Model {
+    pub fn of_actor<'a>(actor: Actor, records: impl IntoIterator<Item = &'a Record>) -> Model {
         let own = |record: &Record| {
             let mut record = record.clone();
             if let Body::Object { dots, minted, .. } = &mut record.body {
@@ -174,8 +188,10 @@ impl Model {
         Model::of(records.into_iter().map(own).collect::<Vec<_>>().iter())
     }
 
-    fn play(&mut self, sequence: u64, record: &Record) {
-        let partition = self.partitions.entry(record.partition).or_default();
+    /// One more record.
+    pub fn play(&mut self, sequence: u64, record: &Record) {
+        let born = Partition { filling: self.born_filling, ..Partition::default() };
+        let partition = self.partitions.entry(record.partition).or_insert(born);
         match &record.body {
             Body::Object { key, object, dots, minted } => {
                 partition.clock.extend(dots.dots());
@@ -197,27 +213,42 @@ impl Model {
                 });
                 self.hints.retain(|_, targets| !targets.is_empty());
             }
-            Body::Complete | Body::Reset { .. } => {}
+            Body::Complete => partition.filling = false,
+            Body::Reset { .. } => {}
         }
         let Partition { objects, clock, .. } = partition;
         objects
             .retain(|_, object| !object.versions.is_empty() || object.leftover.dots().any(|dot| !clock.contains(&dot)));
     }
 
+    /// What clocks may claim after damage: exactly the live versions (PROTOCOL R8).
+    pub fn reset(mut self) -> Model {
+        self.born_filling = true;
+        for partition in self.partitions.values_mut() {
+            partition.objects.retain(|_, object| !object.versions.is_empty());
+            let live = partition.objects.values().flat_map(|object| object.versions.iter().map(|version| version.dot));
+            partition.clock = live.collect();
+            (partition.minted, partition.filling) = (0, true);
+        }
+        self
+    }
+
     /// The state a store says it has, every object read through its index.
-    pub(crate) fn read(store: &Opened<SimDisk>) -> Model {
+    pub fn read(store: &Opened<SimDisk>) -> Model {
         let (model, unreadable) = Model::read_what_is_readable(store);
         assert_eq!(unreadable, []);
         model
     }
 
     /// The same of a store in which some sealed record may be damaged: reading it is an error.
-    pub(crate) fn read_what_is_readable(store: &Opened<SimDisk>) -> (Model, Vec<Place>) {
+    pub fn read_what_is_readable(store: &Opened<SimDisk>) -> (Model, Vec<Place>) {
         let (mut model, mut unreadable) = (Model::default(), Vec::new());
+        model.born_filling = !store.recovered.complete_by_default;
         for (id, table) in &store.recovered.tables {
             let partition = model.partitions.entry(*id).or_default();
             partition.clock = table.clock.dots().collect();
             partition.minted = table.minted;
+            partition.filling = !table.complete;
             let (mut hash, mut damaged) = (0, 0);
             for (_, place) in table.index.from(0) {
                 let Ok(record) = store.reader.read(place) else {
@@ -253,7 +284,7 @@ fn essence(table: &PartitionTable) -> Essence<'_> {
 }
 
 /// Two openings of one directory must give the same state.
-pub(crate) fn assert_same(first: &Recovered, second: &Recovered, what: &str) {
+pub fn assert_same(first: &Recovered, second: &Recovered, what: &str) {
     let tables = |recovered: &Recovered| -> BTreeMap<PartitionId, String> {
         recovered.tables.iter().map(|(id, table)| (*id, format!("{:?}", essence(table)))).collect()
     };
