@@ -28,6 +28,10 @@ sim seeds="1..50":
 crash states="300000" seed="1":
     cargo run --release -p chaos --no-default-features -- crash --states {{states}} --seed {{seed}}
 
+# Flip every byte of a small store, one at a time
+flips seed="1":
+    cargo run --release -p chaos --no-default-features -- flips --seed {{seed}}
+
 # Run one seed again
 replay seed:
     cargo run --release -p chaos -- sim --seed {{seed}}

@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
-use chaos::crash::enumerate;
+use chaos::crash::{Coverage, Leaving, enumerate, flip};
 #[cfg(feature = "live")]
 use chaos::live::{Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
@@ -57,6 +57,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Flip every byte of a small store, one at a time, and read all of it each time.
+    Flips {
+        /// Which store.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// All eight bits of one byte in so many; of the others a random one.
+        #[arg(long, default_value_t = 8)]
+        all_bits_every: u64,
+    },
     #[cfg(feature = "live")]
     Live(Live),
     /// List the classes of faults, the promises judged, and the deliberate faults of the core.
@@ -72,6 +81,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
         Command::Crash { states, seed } => crash(seed, states),
+        Command::Flips { seed, all_bits_every } => flips(seed, all_bits_every),
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
         Command::List => {
@@ -118,6 +128,22 @@ fn crash(seed: u64, states: u64) -> ExitCode {
     let Some(broken) = broken else { return ExitCode::SUCCESS };
     println!("script {}, after {} calls, in {}: {}", broken.seed, broken.calls, broken.step, broken.what);
     ExitCode::FAILURE
+}
+
+/// Flips every byte of a crashed and of a closed store; fails at the first wrong value.
+fn flips(seed: u64, all_bits_every: u64) -> ExitCode {
+    let mut exit = ExitCode::SUCCESS;
+    for leaving in [Leaving::Crash, Leaving::Close] {
+        let begun = std::time::Instant::now();
+        let (flips, broken) = flip(seed, leaving, Coverage { every: 1, all_bits_every: all_bits_every.max(1) });
+        let bad = u64::from(broken.is_some());
+        println!("{flips}\n{leaving:?}: {} flips, {bad} broken, {:.1} s", flips.bits(), begun.elapsed().as_secs_f64());
+        if let Some(broken) = broken {
+            println!("{broken}");
+            exit = ExitCode::FAILURE;
+        }
+    }
+    exit
 }
 
 /// What the simulator judges, by name.

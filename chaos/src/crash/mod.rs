@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "a store that makes the harness panic is caught, and reported as broken")]
 
 mod enumeration;
+mod flips;
 mod history;
 pub mod model;
 mod scene;
@@ -18,5 +19,6 @@ mod script;
 mod states;
 
 pub use enumeration::{Broken, enumerate};
+pub use flips::{Coverage, FileFlips, Flips, Leaving, flip};
 pub use scene::{Going, Scene, Stage};
 pub use states::States;

@@ -7,6 +7,7 @@ use chaos::crash::model;
 
 mod compaction;
 mod damage;
+mod flips;
 mod lives;
 #[cfg(feature = "mutants")]
 mod mutants;
