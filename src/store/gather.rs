@@ -132,6 +132,6 @@ fn sources<D: Disk>(log: &Log<D>) -> Result<Vec<KeySource<'_, D>>, KeyFileError>
         }
         sources.push(KeySource::File(file.iter_from(&[])));
     }
-    sources.extend(log.tails().map(|tail| KeySource::Run(tail.run.iter())));
+    sources.extend(log.tails().flat_map(|tail| tail.run.pieces()).map(|piece| KeySource::Run(piece.iter())));
     Ok(sources)
 }

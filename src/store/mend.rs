@@ -125,7 +125,7 @@ impl<D: Disk> Log<D> {
                 self.give_up(&sealed, &back);
             }
             if !sound || missing.is_some() {
-                self.replace_key_file(back.found)?;
+                self.replace_key_file(&back.found)?;
             }
             findings.extend(missing);
         }
@@ -145,8 +145,8 @@ impl<D: Disk> Log<D> {
 
     /// Writes a key file of what was read back. The manifest that speaks of it follows; until then the old
     /// one speaks of another file, or of the same bytes.
-    fn replace_key_file(&mut self, mut found: TailSegment) -> Result<(), DiskError> {
-        let summary = write_key_file(&*self.disk, &mut found.run)?;
+    fn replace_key_file(&mut self, found: &TailSegment) -> Result<(), DiskError> {
+        let summary = write_key_file(&*self.disk, &mut found.run.joined())?;
         sync_names(&*self.disk)?;
         self.identity.sealed.put(found.sealed(summary.into()));
         Ok(())

@@ -16,6 +16,7 @@ mod index;
 mod inspect;
 #[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
+mod listing;
 mod log;
 #[cfg(test)]
 mod memory;
@@ -35,6 +36,7 @@ mod slot;
 mod survey;
 mod table;
 mod tail;
+mod tail_run;
 mod tracker;
 mod verdict;
 
@@ -43,6 +45,7 @@ pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Holder, Moved, Place, Sequence};

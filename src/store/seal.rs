@@ -44,11 +44,11 @@ impl<D: Disk> Log<D> {
     /// was lost and that has been compacted: only together do its segments count.
     pub(super) fn seal_found(&mut self) -> Result<(), DiskError> {
         let mut sealed = SealedLog::default();
-        while let Some(mut tail) = self.finished.pop_front() {
+        while let Some(tail) = self.finished.pop_front() {
             self.tracker.apply(&tail.steps);
             sealed.through = sealed.through.max(tail.highest());
             sealed.first_tail = tail.segment + 1;
-            let key_file = write_key_file(&*self.disk, &mut tail.run)?;
+            let key_file = write_key_file(&*self.disk, &mut tail.run.joined())?;
             sealed.put(tail.sealed(key_file.into()));
         }
         sealed.checkpoint = Some(Checkpoint::of(&self.tracker, sealed.through).write(&*self.disk)?);
@@ -61,7 +61,7 @@ impl<D: Disk> Log<D> {
         let Some(tail) = self.finished.front_mut() else { return Ok(()) };
         // Taken, so that another attempt after a full disk does not play them twice.
         self.tracker.apply(&std::mem::take(&mut tail.steps));
-        let key_file = write_key_file(&*self.disk, &mut tail.run)?;
+        let key_file = write_key_file(&*self.disk, &mut tail.run.joined())?;
         let SealedLog { through, checkpoint: old, .. } = self.identity.sealed;
         let through = through.max(tail.highest());
         let new = match old {
