@@ -45,6 +45,8 @@ pub enum Mutation {
     CompactByPosition,
     TimeoutAsNotWritten,
     TokenNotVerified,
+    RepairKeepsActor,
+    RepairKeepsClock,
 }
 
 impl Mutation {
@@ -88,6 +90,8 @@ impl Mutation {
         (Mutation::CompactByPosition, "compact-by-position", "R12"),
         (Mutation::TimeoutAsNotWritten, "timeout-as-not-written", "P11"),
         (Mutation::TokenNotVerified, "token-not-verified", "tokens are authenticated"),
+        (Mutation::RepairKeepsActor, "repair-keeps-actor", "R8"),
+        (Mutation::RepairKeepsClock, "repair-keeps-clock", "R8"),
     ];
 
     /// The mutation of this name.

@@ -27,6 +27,7 @@ mod reader;
 mod record;
 mod recovered;
 mod recovery;
+mod renewal;
 mod scan;
 mod seal;
 mod sealed;

@@ -52,6 +52,12 @@ impl ClockTracker {
         ClockTracker { actor, birth, partitions: BTreeMap::new(), hints: BTreeMap::new() }
     }
 
+    /// Goes on under a new owner, which has minted nothing yet (PROTOCOL R9).
+    pub(super) fn renew(&mut self, actor: Actor) {
+        self.actor = actor;
+        self.partitions.values_mut().for_each(|claims| claims.minted = 0);
+    }
+
     /// Goes on by a stretch.
     pub(super) fn apply(&mut self, steps: &Steps) {
         let blank = Claims { complete: self.birth == Birth::Complete, ..Claims::default() };
@@ -70,6 +76,11 @@ impl ClockTracker {
 }
 
 impl Steps {
+    /// The log has a new owner: what the stretch has minted so far is none of its.
+    pub(super) fn renew(&mut self) {
+        self.partitions.values_mut().for_each(|steps| steps.claims.minted = 0);
+    }
+
     /// Adds a record of a log whose owner is `actor`; they must come in ascending order.
     pub(super) fn note(&mut self, actor: Actor, sequence: Sequence, record: &Record) {
         let steps = self.partitions.entry(record.partition).or_default();

@@ -95,7 +95,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn replace_manifest(&mut self, next: Identity) -> Result<(), AppendError> {
+    pub(in crate::store) fn replace_manifest(&mut self, next: Identity) -> Result<(), AppendError> {
         if let Some(error) = &self.failed {
             return Err(AppendError::Poisoned(error.clone()));
         }
