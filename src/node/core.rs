@@ -20,6 +20,14 @@ use std::sync::Arc;
 pub struct Node {
     shards: Vec<Shard>,
     view: Arc<View>,
+    renewal: Renewal,
+}
+
+/// Whether a new actor is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    None,
+    Asked,
 }
 
 /// What a node is started with.
@@ -91,7 +99,7 @@ impl Node {
                 shard.hints.recover(sequence, hint);
             }
         }
-        Self { shards, view }
+        Self { shards, view, renewal: Renewal::None }
     }
 
     /// Something happened. Returns promptly and cannot fail; what is to be done is pushed to `effects`.
@@ -109,6 +117,28 @@ impl Node {
                 for (at, shard) in self.shards.iter_mut().enumerate() {
                     let own = moved.iter().filter(|moved| moved.partition.0 as usize % count == at);
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
+                }
+            }
+            Input::Damaged(partitions) => {
+                let count = self.shards.len();
+                for (at, shard) in self.shards.iter_mut().enumerate() {
+                    let own = partitions.iter().filter(|partition| partition.0 as usize % count == at);
+                    shard.handle(turn, Input::Damaged(own.copied().collect()));
+                }
+                if std::mem::replace(&mut self.renewal, Renewal::Asked) == Renewal::None {
+                    turn.effects.push(Effect::Renew);
+                }
+            }
+            Input::Renewed { actor } => {
+                self.renewal = Renewal::None;
+                turn.notice(super::Notice::ActorRenewed);
+                self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Renewed { actor }));
+            }
+            Input::Lost(lost) => {
+                let count = self.shards.len();
+                for (at, shard) in self.shards.iter_mut().enumerate() {
+                    let own = lost.iter().filter(|lost| lost.partition.0 as usize % count == at);
+                    shard.handle(turn, Input::Lost(own.cloned().collect()));
                 }
             }
             Input::Space(space) => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Space(space))),
@@ -168,10 +198,11 @@ impl Node {
     /// A partition's durable state, if anything is known of it here.
     pub fn partition_report(&self, partition: PartitionId) -> Option<PartitionReport> {
         let shard = self.shards.get(partition.0 as usize % self.shards.len())?;
-        let table = &shard.replicas.get(&partition)?.table;
+        let replica = shard.replicas.get(&partition)?;
+        let table = &replica.table;
         Some(PartitionReport {
             clock: table.clock.clone(),
-            complete: table.complete,
+            complete: replica.is_whole(),
             data_hash: table.hash,
             leftovers: table.leftovers.len(),
             keys: table.index.len(),
@@ -201,6 +232,7 @@ impl Node {
                 Message::ClockQuery { .. } => 0,
             },
             Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => 0,
+            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => 0,
         }
     }
 }

@@ -38,6 +38,9 @@ pub enum Effect {
         /// Which shard.
         shard: usize,
     },
+    /// Go on under a fresh actor, durably: `Log::renew`, in order behind all appends asked for so far. Answered once
+    /// by `Input::Renewed`, if the disk is full then as soon as it has room.
+    Renew,
     /// Answer a client, exactly once per command.
     Answer {
         /// The command's number.
@@ -80,4 +83,8 @@ pub enum Notice {
     CounterBehind,
     Overloaded,
     ReadFailed,
+    /// Records were lost while the node ran: it mints under a new actor from here on.
+    ActorRenewed,
+    /// A partition's clock was made void because records of it are lost; it fills from the other replicas.
+    PartitionVoided,
 }

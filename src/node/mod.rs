@@ -19,6 +19,7 @@
 mod appends;
 mod control;
 mod core;
+mod damage;
 mod effect;
 mod exchange;
 mod forwards;

@@ -48,6 +48,7 @@ pub(super) struct Shard {
     /// Filling peers served, with their new actor and when (PROTOCOL R5).
     pub(super) refilled: BTreeMap<NodeId, (Actor, Time)>,
     pub(super) space: Space,
+    pub(super) minting: Minting,
     clock: HybridTime,
     next_number: u64,
 }
@@ -62,6 +63,14 @@ pub(super) struct Identity {
     pub(super) epoch: u64,
     pub(super) shard: usize,
     pub(super) shards: usize,
+}
+
+/// Whether this node may hand out dots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Minting {
+    Allowed,
+    /// Its actor may have forgotten something; the next one is on its way.
+    Stopped,
 }
 
 /// One call of `handle`: the instant, and where effects go.
@@ -132,6 +141,7 @@ impl Shard {
             random,
             refilled: BTreeMap::new(),
             space: Space::default(),
+            minting: Minting::Allowed,
             clock: HybridTime::default(),
             next_number,
         }
@@ -147,6 +157,9 @@ impl Shard {
             Input::Store { id, answer, .. } => self.stored(turn, id, answer),
             Input::View(view) => self.change_view(turn, view),
             Input::Relocated(moved) => moved.iter().for_each(|moved| self.relocate(moved)),
+            Input::Damaged(partitions) => self.found_damaged(&partitions),
+            Input::Renewed { actor } => self.renewed(turn, actor),
+            Input::Lost(lost) => self.bury(turn, &lost),
             Input::Space(space) => self.space = space,
             Input::Tick => {}
         }

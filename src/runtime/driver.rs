@@ -11,6 +11,7 @@ use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
 use crate::base::{Now, Time, WallTime};
+use crate::causal::Actor;
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
 use crate::replication::{Failure, Outcome};
 use std::collections::{BTreeMap, VecDeque};
@@ -50,6 +51,8 @@ pub(super) struct Driver {
     /// Who waits for the answer to which command.
     pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) next_request: u64,
+    /// The node waits for a new actor, and the disk had no room for it.
+    pub(super) renewal_due: bool,
 }
 
 /// Why the driver ended.
@@ -102,9 +105,10 @@ impl Driver {
                 }
                 Some(batch) = self.received.recv() => take_received(batch, &mut inputs),
                 flushed = self.flushed.recv() => match flushed {
-                    Some(Flushed::Answers(answers)) => take_answers(answers, &mut inputs),
-                    Some(Flushed::Poisoned(why)) => return Ended::Poisoned(why),
-                    Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
+                    Some(flushed) => if let Err(why) = self.take_flushed(flushed, &mut inputs) {
+                        return Ended::Poisoned(why);
+                    },
+                    None => return Ended::Failed("the storage thread ended".into()),
                 },
                 answer = self.reads.answered() => take_read(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
@@ -119,6 +123,9 @@ impl Driver {
                 _ = status_due.tick() => {
                     self.publish_status();
                     inputs.extend(self.space.look().map(Input::Space));
+                    if std::mem::take(&mut self.renewal_due) {
+                        self.ask_renewal();
+                    }
                 }
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
@@ -150,11 +157,7 @@ impl Driver {
     fn take_waiting(&mut self, inputs: &mut Vec<Input>) -> Result<(), String> {
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(flushed) = self.flushed.try_recv() else { break };
-            match flushed {
-                Flushed::Answers(answers) => take_answers(answers, inputs),
-                Flushed::Poisoned(why) => return Err(why),
-                Flushed::Closed(_) => {}
-            }
+            self.take_flushed(flushed, inputs)?;
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Some(answer) = self.reads.answered_by_now() else { break };
@@ -169,6 +172,25 @@ impl Driver {
             self.take_command(request, inputs);
         }
         Ok(())
+    }
+
+    fn take_flushed(&mut self, flushed: Flushed, inputs: &mut Vec<Input>) -> Result<(), String> {
+        match flushed {
+            Flushed::Answers(answers) => take_answers(answers, inputs),
+            Flushed::Renewed(Some(actor)) => {
+                tracing::warn!(%actor, "records are lost: this node goes on under a new actor");
+                inputs.push(Input::Renewed { actor });
+            }
+            Flushed::Renewed(None) => self.renewal_due = true,
+            Flushed::Poisoned(why) => return Err(why),
+            Flushed::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A storage thread that is gone has said why; the next turn of the loop ends the process.
+    fn ask_renewal(&self) {
+        let _ = self.flusher.send(FlushRequest::Renew(Actor(rand::random())));
     }
 
     fn take_command(&mut self, (command, answer): CoreRequest, inputs: &mut Vec<Input>) {
@@ -209,6 +231,7 @@ impl Driver {
             Effect::Append { shard, id, record } => {
                 let _ = self.flusher.send(FlushRequest::Append { shard, id, record });
             }
+            Effect::Renew => self.ask_renewal(),
             Effect::Resume { shard } => {
                 let _ = self.flusher.send(FlushRequest::Resume { shard });
             }
@@ -232,11 +255,7 @@ impl Driver {
     fn answer_compactor(&mut self, asked: Asked) -> Result<(), String> {
         let mut inputs = Vec::new();
         while let Ok(flushed) = self.flushed.try_recv() {
-            match flushed {
-                Flushed::Answers(answers) => take_answers(answers, &mut inputs),
-                Flushed::Poisoned(why) => return Err(why),
-                Flushed::Closed(_) => {}
-            }
+            self.take_flushed(flushed, &mut inputs)?;
         }
         self.turn(inputs);
         // Whoever asked may have ended meanwhile.
@@ -270,7 +289,7 @@ impl Driver {
                 match flushed {
                     Flushed::Closed(Ok(())) => return Ended::Cleanly,
                     Flushed::Closed(Err(why)) | Flushed::Poisoned(why) => return Ended::Poisoned(why),
-                    Flushed::Answers(_) => {}
+                    Flushed::Answers(_) | Flushed::Renewed(_) => {}
                 }
             }
             Ended::Failed("the storage thread ended".into())

@@ -4,6 +4,7 @@
 //! waits for company.
 
 use super::disk::RealDisk;
+use crate::causal::Actor;
 use crate::node::StoreAnswer;
 use crate::store::{AppendError, Body, Log, Record};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub(super) enum FlushRequest {
     Append { shard: usize, id: u64, record: Record },
     /// The shard has noted its failed appends; those after this are new.
     Resume { shard: usize },
+    /// Go on under this actor.
+    Renew(Actor),
     /// Do this with the log, between two batches.
     With(LogWork),
     /// A clean end.
@@ -37,6 +40,8 @@ pub(super) enum FlushRequest {
 pub(super) enum Flushed {
     /// Answers, in the order of the requests.
     Answers(Vec<(usize, u64, StoreAnswer)>),
+    /// Behind the answers to all appends before the request: the actor now, or none if the disk is full.
+    Renewed(Option<Actor>),
     /// A write or fdatasync failed: nothing is known any more, and the process must end (PROTOCOL R17).
     Poisoned(String),
     /// The log is closed.
@@ -66,7 +71,7 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
         let mut failed = Vec::new();
         let mut next = Ok(first);
         let mut closing = false;
-        let mut work = None;
+        let (mut work, mut renewal) = (None, None);
         loop {
             match next {
                 Ok(FlushRequest::Append { shard, id, .. }) if failing.contains(&shard) => {
@@ -80,11 +85,13 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
                 Ok(FlushRequest::Resume { shard }) => {
                     failing.remove(&shard);
                 }
+                Ok(FlushRequest::Renew(actor)) => renewal = Some(actor),
                 Ok(FlushRequest::With(asked)) => work = Some(asked),
                 Ok(FlushRequest::Close) => closing = true,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
-            if closing || work.is_some() || batch.records.len() >= MAX_BATCH_RECORDS || batch.bytes >= MAX_BATCH_BYTES {
+            let full = batch.records.len() >= MAX_BATCH_RECORDS || batch.bytes >= MAX_BATCH_BYTES;
+            if closing || work.is_some() || renewal.is_some() || full {
                 break;
             }
             next = requests.try_recv();
@@ -107,6 +114,16 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
             work(&mut log);
             if let Some(error) = log.failure() {
                 let _ = answers.send(Flushed::Poisoned(error.to_string()));
+                return;
+            }
+        }
+        if let Some(actor) = renewal {
+            let renewed = match log.renew(actor) {
+                Ok(()) => Flushed::Renewed(Some(log.actor())),
+                Err(AppendError::Full) => Flushed::Renewed(None),
+                Err(AppendError::Poisoned(error)) => Flushed::Poisoned(error.to_string()),
+            };
+            if answers.send(renewed).is_err() || log.failure().is_some() {
                 return;
             }
         }

@@ -112,6 +112,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         metrics: Arc::clone(&metrics),
         waiting: Default::default(),
         next_request: 0,
+        renewal_due: false,
     };
     let state = Arc::new(http_state(&settings, CoreHandle::new(command_sender, status), metrics)?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");

@@ -49,7 +49,7 @@ pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, I
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
-pub use place::{Holder, Moved, Place, Sequence};
+pub use place::{Holder, LostRecord, Moved, Place, Sequence};
 pub use reader::{ReadError, Reader};
 pub use record::{Body, HintBody, Record};
 pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};

@@ -36,6 +36,19 @@ pub enum Holder {
     Hint(Sequence),
 }
 
+/// A record that counts and that the disk does not give back as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostRecord {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Whose record it was.
+    pub holder: Holder,
+    /// Where it lay.
+    pub place: Place,
+    /// What it added to its partition's hash (PROTOCOL R20).
+    pub entry_hash: u64,
+}
+
 /// Compaction has copied a record: whoever still has the old place takes the new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {

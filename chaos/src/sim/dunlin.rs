@@ -2,7 +2,7 @@
 
 use super::checkers::Holding;
 use super::disk::SimDisk;
-use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
+use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
 use super::upkeep::Upkeep;
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
@@ -192,6 +192,14 @@ impl Process for DunlinProcess {
             Ok(places) => Appending::Durable(places),
             Err(AppendError::Full) => Appending::Full,
             Err(AppendError::Poisoned(_)) => Appending::Poisoned,
+        }
+    }
+
+    fn renew(&mut self, actor: u64) -> Renewing {
+        match self.log.renew(Actor(actor)) {
+            Ok(()) => Renewing::Renewed(self.log.actor()),
+            Err(AppendError::Full) => Renewing::Full,
+            Err(AppendError::Poisoned(_)) => Renewing::Poisoned,
         }
     }
 

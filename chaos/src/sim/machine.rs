@@ -6,7 +6,7 @@
 
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
-use dunlin::causal::DotSet;
+use dunlin::causal::{Actor, DotSet};
 use dunlin::node::{Effect, Input, Space, Timings, View};
 use dunlin::ring::PartitionId;
 use dunlin::store::{Place, Record, Sequence};
@@ -96,6 +96,10 @@ pub trait Process {
     fn deadline(&self) -> Time;
     /// As `Log::append`.
     fn append(&mut self, records: &[Record]) -> Appending;
+    /// As `Log::renew`.
+    fn renew(&mut self, _actor: u64) -> Renewing {
+        Renewing::Poisoned
+    }
     /// One step of looking after the store, of bounded length: a compaction begun, gone on with, or ended.
     /// `seed` is another one each time.
     fn maintain(&mut self, _seed: u64) -> Maintenance {
@@ -142,6 +146,17 @@ impl Maintenance {
             Maintenance::Idle | Maintenance::Over(_) | Maintenance::Poisoned => None,
         }
     }
+}
+
+/// How a renewal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewing {
+    /// The actor from now on.
+    Renewed(Actor),
+    /// No space: nothing has changed.
+    Full,
+    /// The process must end.
+    Poisoned,
 }
 
 /// How a batch ended.

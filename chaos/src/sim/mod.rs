@@ -45,7 +45,7 @@ mod toy;
 
 pub use disk::SimDisk;
 pub use dunlin::DunlinMachine;
-pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
+pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
 pub use report::Report;
 pub use run::run;
 pub use swarm::{Fault, Swarm};

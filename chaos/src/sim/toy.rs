@@ -143,6 +143,7 @@ impl Process for Toy {
             }
             Input::View(view) => self.view = view,
             Input::Store { .. } | Input::Relocated(_) | Input::Space(_) | Input::Tick => {}
+            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => {}
         }
         self.expire(now.time, effects);
         if now.time >= self.push_at {

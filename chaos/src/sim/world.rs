@@ -3,16 +3,17 @@
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
 use super::detection::Gossip;
-use super::machine::{Boot, DiskFaults, Machine, Newborn};
+use super::machine::{Arming, Boot, DiskFaults, Machine, Newborn, Renewing};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
-use super::station::{Answers, Flushing, Running, Station};
+use super::station::{Answers, Flushing, Queued, Running, Station};
 use super::swarm::Swarm;
 use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::Workload;
 use dunlin::base::{NodeId, Random, Time};
+use dunlin::causal::Actor;
 use dunlin::node::{Effect, Input, Space, StoreAnswer};
 use dunlin::replication::{Command, Message, Outcome};
 use dunlin::ring::Layout;
@@ -24,6 +25,9 @@ use std::time::Duration;
 /// A command must be answered so long after its time-out, at the latest.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
+/// A driver asks a full disk again for a new actor.
+const RENEWED_AGAIN: Duration = Duration::from_millis(200);
+
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
 
@@ -33,6 +37,7 @@ pub(super) enum Happening {
     Tick { node: usize, boot: u64 },
     Flush { node: usize, boot: u64 },
     Flushed { node: usize, boot: u64, answers: Answers },
+    Renewed { node: usize, boot: u64, actor: Actor },
     Maintain { node: usize, boot: u64 },
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
     Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
@@ -174,6 +179,7 @@ impl World {
             Happening::Tick { node, boot } => self.tick(node, boot),
             Happening::Flush { node, boot } => self.flush(node, boot),
             Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
+            Happening::Renewed { node, boot, actor } => self.renewed(node, boot, actor),
             Happening::Maintain { node, boot } => self.maintain(node, boot),
             Happening::ReadDone { node, boot, shard, id, place } => {
                 if self.is_current(node, boot) {
@@ -320,11 +326,17 @@ impl World {
                 if running.voided.contains(&shard) {
                     return running.refused.push((shard, id));
                 }
-                running.queue.push_back((shard, id, record));
+                running.queue.push_back(Queued::Append(shard, id, record));
                 self.note(node, "append", id, shard as u64);
                 self.plan_flush(node);
             }
             Effect::Read { shard, id, place } => self.begin_read(node, shard, id, place, inputs),
+            Effect::Renew => {
+                let Some(running) = &mut self.stations[node].running else { return };
+                running.queue.push_back(Queued::Renew);
+                self.note(node, "renew", 0, 0);
+                self.plan_flush(node);
+            }
             Effect::Resume { shard } => {
                 if let Some(running) = &mut self.stations[node].running {
                     running.voided.remove(&shard);
@@ -361,6 +373,9 @@ impl World {
         }
         let before = self.stations[node].machine.arming();
         let Some(running) = &mut self.stations[node].running else { return };
+        if matches!(running.queue.front(), Some(Queued::Renew)) {
+            return self.renew(node, before);
+        }
         let flushing = running.flush(&mut self.random);
         self.note_strike(node, before);
         match flushing {
@@ -392,6 +407,40 @@ impl World {
         if let Some(running) = &mut self.stations[node].running {
             running.flushing = false;
         }
+        self.plan_flush(node);
+    }
+
+    /// The log goes on under a new actor; the node hears of it some time later.
+    fn renew(&mut self, node: usize, before: Arming) {
+        let (boot, actor) = (self.stations[node].boot, self.random.u64());
+        let Some(running) = &mut self.stations[node].running else { return };
+        let renewing = running.process.renew(actor);
+        self.note_strike(node, before);
+        match renewing {
+            Renewing::Renewed(actor) => {
+                let delay = self.up_to(self.swarm.flush_delay / 4);
+                self.after(delay, Happening::Renewed { node, boot, actor });
+            }
+            Renewing::Full => self.after(RENEWED_AGAIN, Happening::Flush { node, boot }),
+            Renewing::Poisoned => {
+                self.tally.count("disk: log poisoned");
+                self.power_off(node);
+            }
+        }
+    }
+
+    /// What the disk's clocks claimed of damaged partitions goes with this: it counts as lost now.
+    fn renewed(&mut self, node: usize, boot: u64, actor: Actor) {
+        if !self.is_current(node, boot) {
+            return;
+        }
+        self.note(node, "renewed", 0, 0);
+        self.workload.oracle.lose_disk(self.now);
+        if let Some(running) = &mut self.stations[node].running {
+            running.queue.pop_front();
+            running.flushing = false;
+        }
+        self.feed(node, Input::Renewed { actor });
         self.plan_flush(node);
     }
 
@@ -566,6 +615,7 @@ impl Happening {
             | Happening::Tick { node, .. }
             | Happening::Flush { node, .. }
             | Happening::Flushed { node, .. }
+            | Happening::Renewed { node, .. }
             | Happening::Maintain { node, .. }
             | Happening::ReadDone { node, .. }
             | Happening::Detect { node }

@@ -5,6 +5,7 @@
 
 mod appends;
 mod control;
+mod damage;
 mod exchange;
 mod forwards;
 mod hints;

@@ -2,12 +2,14 @@
 //! and when time passes.
 
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
-use crate::causal::{Actor, DotSet};
+use crate::causal::{Actor, DotSet, entry_hash};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
 use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
-use crate::store::{Body, Holder, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
-use std::collections::{BTreeMap, VecDeque};
+use crate::store::{
+    Body, Holder, LostRecord, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,10 @@ struct Station {
     reads: VecDeque<(usize, u64, Place)>,
     reading: Reading,
     resumed: usize,
+    /// Numbers of records that the disk does not give back.
+    lost: BTreeSet<usize>,
+    /// New actors asked for and not given.
+    renewals: usize,
     notices: Vec<Notice>,
     down: Vec<NodeId>,
 }
@@ -121,6 +127,8 @@ impl Scene {
             reads: VecDeque::new(),
             reading: Reading::AtOnce,
             resumed: 0,
+            lost: BTreeSet::new(),
+            renewals: 0,
             notices: Vec::new(),
             down,
         };
@@ -231,6 +239,7 @@ impl Scene {
             }
             Effect::Append { shard, id, record } => station.appends.push_back((shard, id, record)),
             Effect::Read { shard, id, place } => station.reads.push_back((shard, id, place)),
+            Effect::Renew => station.renewals += 1,
             Effect::Resume { .. } => station.resumed += 1,
             Effect::Answer { request, outcome } => self.answers.entry(request).or_default().push(outcome),
             Effect::Notice(notice) => station.notices.push(notice),
@@ -287,12 +296,53 @@ impl Scene {
         while let Some((shard, id, place)) = self.station(at).reads.pop_front() {
             let station = self.station(at);
             let number = place.offset as usize / 8 - 1;
-            let answer = match station.log.get(number).filter(|_| number >= station.gone) {
+            let there = number >= station.gone && !station.lost.contains(&number);
+            let answer = match station.log.get(number).filter(|_| there) {
                 Some(record) => StoreAnswer::Read(Box::new(record.clone())),
                 None => StoreAnswer::ReadFailed,
             };
             self.feed(at, Input::Store { shard, id, answer });
         }
+    }
+
+    /// The newest record of a key cannot be read from now on; nobody knows yet.
+    pub(super) fn lose_record(&mut self, at: NodeId, key: &str) -> LostRecord {
+        let station = self.station(at);
+        let newest = station
+            .log
+            .iter()
+            .rposition(|record| record.body.slot_key().is_some_and(|k| k.as_bytes() == key.as_bytes()));
+        let number = newest.expect("the key has a record");
+        station.lost.insert(number);
+        let Record { partition, body } = &station.log[number];
+        let Body::Object { key, object, .. } = body else { panic!("it has a slot key") };
+        let (holder, entry_hash) = (Holder::Key(key.clone()), entry_hash(key, &object.versions));
+        LostRecord { partition: *partition, holder, place: place(number as u32 + 1), entry_hash }
+    }
+
+    /// The one hint the node holds cannot be read from now on.
+    pub(super) fn lose_hint(&mut self, at: NodeId) -> LostRecord {
+        let station = self.station(at);
+        let number = station.log.iter().rposition(|record| matches!(record.body, Body::Hint(_))).expect("it holds one");
+        station.lost.insert(number);
+        let (holder, place) = (Holder::Hint(Sequence(number as u64 + 1)), place(number as u32 + 1));
+        LostRecord { partition: station.log[number].partition, holder, place, entry_hash: 0 }
+    }
+
+    /// The new actor that the node waits for.
+    pub(super) fn give_actor(&mut self, at: NodeId, actor: Actor) {
+        assert_eq!(std::mem::take(&mut self.station(at).renewals), 1, "asked for once");
+        self.feed(at, Input::Renewed { actor });
+    }
+
+    /// Does this record still count at the node?
+    pub(super) fn is_current(&mut self, at: NodeId, lost: &LostRecord) -> bool {
+        self.station(at).node.is_current(lost.partition, &lost.holder, lost.place)
+    }
+
+    /// What the node's log alone gives back: the keys of an opening that trusts it.
+    pub(super) fn replayed(&mut self, at: NodeId) -> PartitionTable {
+        replay(&self.station(at).log, true).remove(&PARTITION).unwrap_or_default()
     }
 
     /// Compaction copies every record that counts, and removes all that were there.
