@@ -9,6 +9,7 @@ mod claims;
 mod compaction;
 mod disk;
 mod envelope;
+mod examination;
 mod frame;
 mod gather;
 mod identity;
@@ -43,6 +44,7 @@ mod verdict;
 
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
+pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};

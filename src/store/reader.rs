@@ -1,15 +1,20 @@
 //! Reading one record by its place, from any thread.
 
+use super::checkpoint::remove_if_there;
 use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
 use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
 use super::{Disk, DiskError, DiskErrorKind, Place, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most segment files kept open: at 64 MiB each they cover 16 GiB, with a quarter of the customary 1,024
 /// descriptors of a process.
 const MAX_OPEN_FILES: usize = 256;
+
+/// Most places remembered of one segment where a record could not be read. That there is one is enough to have
+/// all of it verified; which ones matters only where a checksum fits and the contents do not.
+const MAX_SUSPECTS: usize = 256;
 
 /// Reads records. Clones share one set of open files.
 pub struct Reader<D: Disk> {
@@ -40,17 +45,24 @@ pub(super) struct OpenSegment<F> {
 }
 
 struct Segments<F> {
-    doubt: Doubt,
+    marker: Marker,
+    /// Where a record could not be read back, by segment and offset, and nobody has looked closely yet.
+    suspects: BTreeMap<u32, BTreeSet<u32>>,
+    /// Where one cannot be, and does not count any more.
+    settled: BTreeMap<u32, BTreeSet<u32>>,
     generations: BTreeMap<u32, u64>,
     files: BTreeMap<u32, (Arc<F>, u64)>,
     uses: u64,
 }
 
-/// Whether the next opening has been told to verify every record.
+/// Whether the next opening is told to verify every record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doubt {
-    None,
-    Told,
+enum Marker {
+    Absent,
+    /// Until every suspect is settled.
+    Put,
+    /// Whatever is settled: some damage only an opening can deal with.
+    Kept,
 }
 
 impl<D: Disk> Clone for Reader<D> {
@@ -61,15 +73,27 @@ impl<D: Disk> Clone for Reader<D> {
 
 impl<D: Disk> Reader<D> {
     pub(super) fn new(disk: Arc<D>) -> Self {
-        let segments = Segments { doubt: Doubt::None, generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
+        let segments = Segments {
+            marker: Marker::Absent,
+            suspects: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            files: BTreeMap::new(),
+            uses: 0,
+        };
         Reader { disk, segments: Arc::new(Mutex::new(segments)) }
     }
 
     /// Reads and verifies the record at `place`. After a damaged one the next opening verifies all, and
     /// deals with what is lost (PROTOCOL R8).
     pub fn read(&self, place: Place) -> Result<Record, ReadError> {
+        self.heed(place, self.read_again(place))
+    }
+
+    /// The same, for whoever looks closely: nothing comes of an error.
+    pub(super) fn read_again(&self, place: Place) -> Result<Record, ReadError> {
         let (generation, bytes) = self.read_frame(place)?;
-        self.heed(record_in(place, generation, &bytes))
+        record_in(place, generation, &bytes)
     }
 
     /// Reads and verifies the record at `place` if that takes no waiting for the device: none if its segment
@@ -84,21 +108,21 @@ impl<D: Disk> Reader<D> {
         };
         let frame =
             |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
-        self.heed(bytes.map(|bytes| frame(&bytes)).transpose())
+        self.heed(place, bytes.map(|bytes| frame(&bytes)).transpose())
     }
 
     /// The frame at `place`, verified: its header and its payload.
     pub(super) fn read_framed(&self, place: Place) -> Result<(FrameHeader, Vec<u8>), ReadError> {
-        let (generation, bytes) = self.read_frame(place)?;
-        let payload = self.heed(payload_in(place, generation, &bytes))?;
+        let (generation, bytes) = self.heed(place, self.read_frame(place))?;
+        let payload = self.heed(place, payload_in(place, generation, &bytes))?;
         let header = FrameHeader::parse(&bytes).ok_or(ReadError::Damaged { place, what: "no header" })?;
         Ok((header, payload.to_vec()))
     }
 
     /// The verified payload of the frame at `place`.
     pub(super) fn read_payload(&self, place: Place) -> Result<Vec<u8>, ReadError> {
-        let (generation, bytes) = self.read_frame(place)?;
-        self.heed(payload_in(place, generation, &bytes).map(<[u8]>::to_vec))
+        let (generation, bytes) = self.heed(place, self.read_frame(place))?;
+        self.heed(place, payload_in(place, generation, &bytes).map(<[u8]>::to_vec))
     }
 
     /// The bytes at `place`, and the generation of their segment.
@@ -108,7 +132,7 @@ impl<D: Disk> Reader<D> {
             return Err(damaged("longer than any record"));
         }
         let OpenSegment { file, generation } = self.file(place.segment)?.ok_or(damaged("no such segment"))?;
-        let bytes = self.heed(self.frame_bytes(&file, place).map_err(ReadError::Disk))?;
+        let bytes = self.frame_bytes(&file, place).map_err(ReadError::Disk)?;
         Ok((generation, bytes))
     }
 
@@ -128,18 +152,83 @@ impl<D: Disk> Reader<D> {
         Ok(bytes)
     }
 
-    /// Leaves word for the next opening, once, if the disk has not given back what was written.
-    fn heed<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+    /// Remembers where the disk has not given back what was written, and leaves word for the next opening.
+    fn heed<T>(&self, place: Place, read: Result<T, ReadError>) -> Result<T, ReadError> {
         let lost = match &read {
             Ok(_) => false,
             Err(ReadError::Damaged { .. }) => true,
             Err(ReadError::Disk(error)) => error.kind == DiskErrorKind::Failed,
         };
-        if lost && std::mem::replace(&mut self.lock().doubt, Doubt::Told) == Doubt::None {
-            // Best effort: the read has failed in any case, and the next one of this record will, too.
-            let _ = put_marker(&*self.disk, &doubt_name());
+        if lost {
+            let mut segments = self.lock();
+            // Without a generation it was compacted away: whoever asks has the place of before.
+            if segments.generations.contains_key(&place.segment) && segments.suspect(place) {
+                // Best effort: the read has failed in any case, and the next one of this record will, too.
+                let _ = self.mark(&mut segments);
+            }
         }
         read
+    }
+
+    /// Segments with records that could not be read, and that nobody has looked at closely yet.
+    pub fn suspects(&self) -> Vec<u32> {
+        self.lock().suspects.keys().copied().collect()
+    }
+
+    /// Cannot be read, and does not count any more.
+    pub(super) fn is_settled(&self, place: Place) -> bool {
+        self.lock().settled.get(&place.segment).is_some_and(|settled| settled.contains(&place.offset))
+    }
+
+    /// Where in a segment.
+    pub(super) fn suspects_in(&self, segment: u32) -> BTreeSet<u32> {
+        self.lock().suspects.get(&segment).cloned().unwrap_or_default()
+    }
+
+    /// Whoever looked closely has found damage: the next opening has to verify until it is settled.
+    pub(super) fn doubt(&self, segment: u32) -> Result<(), DiskError> {
+        let mut segments = self.lock();
+        segments.suspects.entry(segment).or_default();
+        self.mark(&mut segments)
+    }
+
+    /// The next opening has to deal with this segment, and nobody else can.
+    pub fn leave_to_opening(&self, segment: u32) {
+        let mut segments = self.lock();
+        segments.suspects.remove(&segment);
+        segments.marker = Marker::Kept;
+    }
+
+    /// These suspects of a segment were looked at, and what is lost at these offsets does not count any more.
+    pub(super) fn settle(
+        &self,
+        segment: u32,
+        looked_at: &BTreeSet<u32>,
+        lost: impl Iterator<Item = u32>,
+    ) -> Result<(), DiskError> {
+        let mut segments = self.lock();
+        let settled = segments.settled.entry(segment).or_default();
+        settled.extend(lost);
+        let settled = settled.clone();
+        let rest = segments.suspects.entry(segment).or_default();
+        rest.retain(|offset| !looked_at.contains(offset) && !settled.contains(offset));
+        if rest.is_empty() {
+            segments.suspects.remove(&segment);
+        }
+        if segments.suspects.is_empty() && segments.marker == Marker::Put {
+            segments.marker = Marker::Absent;
+            return remove_if_there(&*self.disk, &doubt_name());
+        }
+        Ok(())
+    }
+
+    /// Held by the lock, so that a marker is never taken away that another reader has just put.
+    fn mark(&self, segments: &mut Segments<D::File>) -> Result<(), DiskError> {
+        if segments.marker == Marker::Absent {
+            put_marker(&*self.disk, &doubt_name())?;
+            segments.marker = Marker::Put;
+        }
+        Ok(())
     }
 
     /// Makes a segment readable.
@@ -156,6 +245,7 @@ impl<D: Disk> Reader<D> {
         let mut segments = self.lock();
         segments.generations.remove(&segment);
         segments.files.remove(&segment);
+        segments.settled.remove(&segment);
     }
 
     /// The file of a segment and the generation its checksums are bound to; none if it is not admitted.
@@ -206,6 +296,18 @@ fn payload_in(place: Place, generation: u64, bytes: &[u8]) -> Result<&[u8], Read
 }
 
 impl<F> Segments<F> {
+    /// Notes a suspect; false if it is settled. Of many in one segment some are enough: all of it is looked at.
+    fn suspect(&mut self, Place { segment, offset, .. }: Place) -> bool {
+        if self.settled.get(&segment).is_some_and(|settled| settled.contains(&offset)) {
+            return false;
+        }
+        let suspects = self.suspects.entry(segment).or_default();
+        if suspects.len() < MAX_SUSPECTS {
+            suspects.insert(offset);
+        }
+        true
+    }
+
     fn used(&mut self, segment: u32) -> Option<Arc<F>> {
         self.uses += 1;
         let (file, used) = self.files.get_mut(&segment)?;

@@ -5,10 +5,12 @@ use super::output::Output;
 use super::source::{Question, Source, may_fill_a_slot, place_of};
 use super::work::Ask;
 use crate::base::Key;
+use crate::causal::{DotSet, Object};
 use crate::ring::PartitionId;
-use crate::store::Disk;
+use crate::store::frame::{self, Entry, FrameHeader, Seat};
 use crate::store::key_file::{EntryKind, KeyEntry, KeyFileError, KeySource, Merge};
 use crate::store::sealed::SealedSegment;
+use crate::store::{Body, Disk, ReadError, Record, Sequence};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Entries looked at before something is asked: an answer may come from another thread.
@@ -149,10 +151,13 @@ impl<D: Disk> Copying<D> {
     fn copy(&mut self, source: &Source<D>, segment: u32, entry: &KeyEntry) -> Result<(), CompactionError> {
         let place = place_of(segment, entry);
         let damaged = |error| CompactionError::of_read(segment, error);
-        let (header, payload) = source.reader.read_framed(place).map_err(damaged)?;
+        let (header, payload) = match source.reader.read_framed(place) {
+            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => rewritten_delete(entry),
+            read => read.map_err(damaged)?,
+        };
         if header.sequence != entry.sequence {
             let what = "another record than the key file says";
-            return Err(damaged(crate::store::ReadError::Damaged { place, what }));
+            return Err(damaged(ReadError::Damaged { place, what }));
         }
         let disk = &*source.disk;
         let output = match &mut self.output {
@@ -161,6 +166,17 @@ impl<D: Disk> Copying<D> {
         };
         output.put(disk, entry, header, &payload)
     }
+}
+
+/// A delete that cannot be read says nothing that its key file's entry does not: the checkpoint has its dots.
+fn rewritten_delete(entry: &KeyEntry) -> (FrameHeader, Vec<u8>) {
+    let (key, object, dots) = (entry.key.clone(), Object::default(), DotSet::EMPTY);
+    let record = Record { partition: entry.partition, body: Body::Object { key, object, dots, minted: None } };
+    let seat = Seat { segment: 0, generation: 0, offset: 0 };
+    let mut bytes = Vec::new();
+    Entry::of(entry.sequence, &record).put(&mut bytes, seat, Sequence(entry.sequence.0.saturating_sub(1)));
+    let (header, payload) = frame::verify(seat, &bytes).expect("a frame is valid where it was put");
+    (header, payload.to_vec())
 }
 
 /// A merge does not say whose error it is but for damage.

@@ -20,6 +20,8 @@ pub(super) struct Source<D: Disk> {
     pub(super) hints: BTreeSet<Sequence>,
     /// Segments in which damage was found.
     pub(super) shunned: BTreeSet<u32>,
+    /// Segments with records that cannot be read and do not count: compacted first.
+    pub(super) condemned: BTreeSet<u32>,
     /// Bytes of a usual segment.
     pub(super) segment_bytes: u64,
     /// Key files that are open.
@@ -67,6 +69,6 @@ pub(super) fn place_of(segment: u32, entry: &KeyEntry) -> Place {
 }
 
 /// May a slot say a record of this kind?
-pub(super) fn may_fill_a_slot(kind: EntryKind) -> bool {
+pub(in crate::store) fn may_fill_a_slot(kind: EntryKind) -> bool {
     matches!(kind, EntryKind::Live | EntryKind::LiveWithLeftover | EntryKind::GoneWithLeftover)
 }

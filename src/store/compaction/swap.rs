@@ -16,8 +16,17 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(in crate::store) struct Compacted {
     /// Segments that count no more; their files are still there for reads under way.
     retired: Vec<u32>,
-    /// Segments in which damage was found: left alone until the next opening.
+    /// Segments in which damage was found: left alone until they were examined.
     shunned: BTreeSet<u32>,
+    /// Segments with records that cannot be read and do not count.
+    condemned: BTreeSet<u32>,
+}
+
+impl Compacted {
+    pub(in crate::store) fn condemn(&mut self, segment: u32) {
+        self.shunned.remove(&segment);
+        self.condemned.insert(segment);
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -33,6 +42,7 @@ impl<D: Disk> Log<D> {
             through: self.identity.sealed.through,
             hints: self.tracker.hints.keys().copied().collect(),
             shunned: self.compacted.shunned.clone(),
+            condemned: self.compacted.condemned.clone(),
             segment_bytes: u64::from(self.settings.segment_bytes),
             key_files: BTreeMap::new(),
         };
@@ -71,6 +81,7 @@ impl<D: Disk> Log<D> {
         let mut next = Identity { durable: self.durable, ..self.identity.clone() };
         next.sealed.segments.retain(|sealed| !copied.inputs.contains(&sealed.segment));
         self.replace_manifest(next)?;
+        self.compacted.condemned.retain(|segment| !copied.inputs.contains(segment));
         self.compacted.retired.extend(&copied.inputs);
         Ok(())
     }
