@@ -246,8 +246,15 @@ impl<D: Disk> Log<D> {
         numbers.filter(|number| *number > segment).min()
     }
 
-    /// Sees to it that a segment with a suspect is sealed soon: only then is there a key file to repair by.
+    /// Sees to it that a segment with suspects, which is not sealed, is so soon: only then is there a key file to
+    /// repair by.
     pub fn seal_off(&mut self, segment: u32) -> Result<(), super::AppendError> {
+        if !self.tails().any(|tail| tail.segment == segment) {
+            // Compacted away meanwhile, the suspects with it.
+            let looked_at = self.reader.suspects_in(segment);
+            let settled = self.reader.settle(segment, &looked_at, std::iter::empty());
+            return settled.map_err(|error| self.poison(error));
+        }
         if self.newest() == segment {
             self.roll(super::Sequence(self.last.0 + 1), 0)?;
         }

@@ -49,6 +49,13 @@ pub struct LostRecord {
     pub entry_hash: u64,
 }
 
+impl LostRecord {
+    /// The partition whose clock claims it. A hint is in no clock.
+    pub fn damaged_partition(&self) -> Option<PartitionId> {
+        matches!(self.holder, Holder::Key(_)).then_some(self.partition)
+    }
+}
+
 /// Compaction has copied a record: whoever still has the old place takes the new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {

@@ -3,6 +3,7 @@
 use super::checkers::Holding;
 use super::disk::SimDisk;
 use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
+use super::scrub::Scrub;
 use super::upkeep::Upkeep;
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
@@ -35,6 +36,8 @@ struct DunlinProcess {
     node: Node,
     log: Log<SimDisk>,
     upkeep: Upkeep<SimDisk>,
+    scrub: Scrub<SimDisk>,
+    was_reset: bool,
     reader: Reader<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
@@ -55,11 +58,15 @@ impl DunlinMachine {
         }
     }
 
-    /// The marker that a reader puts when it meets damage: the next opening verifies every record. A sealed one
-    /// that nobody reads is not looked at otherwise, so that a node could never count as whole again.
-    fn doubt(&self) {
-        // Refused only if it is there already, or if the disk is full: then the damage waits for a reader.
-        let _ = self.disk.create(&FileName("doubted".into())).and_then(|_| self.disk.sync_dir());
+    /// Flips a few bits of a file, up to its last byte that is not zero.
+    fn flips(&self, name: &str, random: &mut Random) -> Vec<(usize, u8)> {
+        let contents = self.disk.contents(name).unwrap_or_default();
+        let length = contents.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1) as u64;
+        (0..random.between(1, 20)).map(|_| (random.below(length) as usize, random.below(8) as u8)).collect()
+    }
+
+    fn flip(&self, name: &str, flips: &[(usize, u8)]) -> bool {
+        flips.iter().filter(|(at, bit)| self.disk.flip_bit(name, *at, *bit)).count() > 0
     }
 
     /// The last record that the next opening would count, if it would cut the log; all of it if it would reset.
@@ -103,14 +110,17 @@ impl Machine for DunlinMachine {
             timings: boot.timings,
         };
         let tables = opened.recovered.tables.iter().map(|(partition, table)| (*partition, table.clock.clone()));
+        let was_reset = matches!(opened.recovered.opening, Opening::Renewed { reason } if reason.resets());
         let hints = opened.recovered.hints.values().map(|hint| (hint.partition, hint.dots.clone()));
         Some(Box::new(DunlinProcess {
             disk: self.disk.clone(),
             reserve_bytes: 2 * u64::from(boot.segment_bytes),
             recovered: tables.chain(hints).collect(),
-            node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
+            node: Node::new(options, boot.view.clone(), opened.recovered),
             upkeep: Upkeep::Resting,
+            scrub: Scrub::new(),
+            was_reset,
             reader: opened.reader,
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
@@ -134,23 +144,35 @@ impl Machine for DunlinMachine {
     fn rot(&mut self, random: &mut Random) -> bool {
         let names = self.disk.file_names();
         let Some(name) = random.pick(&names) else { return false };
-        let length = self
-            .disk
-            .contents(name)
-            .map_or(0, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
         let known = self.last_record();
-        let flips: Vec<(usize, u8)> =
-            (0..random.between(1, 20)).map(|_| (random.below(length as u64) as usize, random.below(8) as u8)).collect();
-        let flip = |disk: &SimDisk| flips.iter().filter(|(at, bit)| disk.flip_bit(name, *at, *bit)).count() > 0;
-        let rotten = flip(&self.disk);
+        let flips = self.flips(name, random);
+        let rotten = self.flip(name, &flips);
         // Damage to the last answered batch cannot be told from a torn write (docs/storage-format.md, limits):
         // the store cuts it and counts as complete. What is not promised is not done.
         if self.last_record() < known {
-            flip(&self.disk);
+            self.flip(name, &flips);
             return false;
         }
-        self.doubt();
         rotten
+    }
+
+    fn rot_sealed(&mut self, random: &mut Random) -> bool {
+        let is_sealed = |name: &&String| {
+            let number = name.strip_prefix("segment-").and_then(|rest| rest.strip_suffix(".log"));
+            let key_file = number.map(|number| format!("keys-{number}.idx"));
+            name.ends_with(".idx") || key_file.is_some_and(|name| self.disk.contents(&name).is_some())
+        };
+        let names: Vec<String> = self.disk.file_names().iter().filter(is_sealed).cloned().collect();
+        let Some(name) = random.pick(&names) else { return false };
+        let mut flips = self.flips(name, random);
+        // Few at a time as a rule, so that much of a segment is still to be repaired online.
+        flips.truncate(random.between(1, 4) as usize);
+        self.flip(name, &flips)
+    }
+
+    fn doubt(&mut self) {
+        // Refused only if it is there already, or if the disk is full: then the damage waits for the scrub.
+        let _ = self.disk.create(&FileName("doubted".into())).and_then(|_| self.disk.sync_dir());
     }
 
     fn set_faults(&mut self, faults: DiskFaults) {
@@ -205,6 +227,18 @@ impl Process for DunlinProcess {
 
     fn maintain(&mut self, seed: u64) -> Maintenance {
         self.upkeep.step(&mut self.log, &self.node, seed)
+    }
+
+    fn scrub(&mut self) -> Maintenance {
+        self.scrub.step(&mut self.log, &self.reader, &self.node)
+    }
+
+    fn scrub_rounds(&self) -> u64 {
+        self.scrub.rounds()
+    }
+
+    fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     fn read(&mut self, place: Place) -> Option<Record> {

@@ -24,6 +24,12 @@ pub trait Machine {
     fn wipe(&mut self);
     /// Some bytes of a stopped machine's disk rot; false if there are none.
     fn rot(&mut self, random: &mut Random) -> bool;
+    /// Some bytes of sealed files rot, whether the machine runs or not; false if there are none.
+    fn rot_sealed(&mut self, _random: &mut Random) -> bool {
+        false
+    }
+    /// The next opening is told to verify every record.
+    fn doubt(&mut self) {}
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
     /// Will a sync fail that was asked to and has not yet?
@@ -105,6 +111,18 @@ pub trait Process {
     fn maintain(&mut self, _seed: u64) -> Maintenance {
         Maintenance::Idle
     }
+    /// One step of the scrub, of bounded length.
+    fn scrub(&mut self) -> Maintenance {
+        Maintenance::Idle
+    }
+    /// How often the scrub has gone round.
+    fn scrub_rounds(&self) -> u64 {
+        0
+    }
+    /// Did its opening void all clocks?
+    fn was_reset(&self) -> bool {
+        false
+    }
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
@@ -134,6 +152,8 @@ pub enum Maintenance {
     Tell(&'static str, Box<Input>),
     /// The last step of several.
     Over(&'static str),
+    /// Only another opening can repair what was found: the process is to be restarted.
+    LeftToOpening(&'static str),
     /// The process must end.
     Poisoned,
 }
@@ -143,7 +163,7 @@ impl Maintenance {
     pub(super) fn unfinished(&self) -> Option<&'static str> {
         match self {
             Maintenance::Done(step) | Maintenance::Tell(step, _) => Some(step),
-            Maintenance::Idle | Maintenance::Over(_) | Maintenance::Poisoned => None,
+            Maintenance::Idle | Maintenance::Over(_) | Maintenance::LeftToOpening(_) | Maintenance::Poisoned => None,
         }
     }
 }

@@ -30,6 +30,7 @@ mod outcomes;
 mod parcel;
 mod report;
 mod run;
+mod scrub;
 mod station;
 mod swarm;
 mod tally;

@@ -1,6 +1,7 @@
 //! One node of the world: a machine, perhaps a process on it, its clocks, what it believes.
 
 use super::machine::{Appending, Machine, Process};
+use super::scrub::Rotten;
 use dunlin::base::{NodeId, Now, Random, Time, WallTime};
 use dunlin::node::{Control, Space, StoreAnswer};
 use dunlin::store::Record;
@@ -31,6 +32,8 @@ pub(super) struct Station {
     pub told: Vec<Option<u64>>,
     /// SWIM's number of its last process; kept on its disk.
     pub incarnation: u64,
+    /// Its disk has rotted, and nobody may have found it yet.
+    pub rotten: Option<Rotten>,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
 }
@@ -55,6 +58,8 @@ pub(super) struct Running {
     pub control_at: Time,
     /// The last step of maintenance, if there is more to do.
     pub upkeep: Option<&'static str>,
+    /// The last step of the scrub, if there is more to do.
+    pub scrubbing: Option<&'static str>,
     /// What it was told last of its disk's room.
     pub space: Space,
     /// The connections it was told of last.
@@ -94,6 +99,7 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![None; nodes],
             incarnation: 0,
+            rotten: None,
             disk_lost: false,
         }
     }
@@ -123,6 +129,7 @@ impl Running {
             control: None,
             control_at: Time::NEVER,
             upkeep: None,
+            scrubbing: None,
             space: Space::Plenty,
             linked: None,
         }

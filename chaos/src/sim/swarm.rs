@@ -143,6 +143,8 @@ pub struct Swarm {
     pub flush_delay: Duration,
     /// Mean time between two steps of maintenance; none in runs without.
     pub upkeep: Option<Duration>,
+    /// Mean time between two steps of the scrub; none in runs without.
+    pub scrub: Option<Duration>,
     /// Which faults there are.
     pub faults: BTreeSet<Fault>,
     /// Mean time between two faults.
@@ -180,9 +182,11 @@ impl Swarm {
             flush_delay: Duration::from_micros(pick(random, &[300, 1_000, 5_000, 50_000])),
             fault_interval: Duration::from_millis(pick(random, &[300, 1_000, 3_000, 10_000])),
             upkeep: None,
+            scrub: None,
             faults,
         };
         swarm.draw_upkeep(&mut random.clone());
+        swarm.draw_scrub(&mut random.clone().fork());
         swarm
     }
 
@@ -192,6 +196,17 @@ impl Swarm {
         self.upkeep = pick(random, &[None, None, Some(20), Some(200)]).map(Duration::from_millis);
         if self.upkeep.is_some() {
             self.segment_bytes = pick(random, &[4 << 10, 8 << 10, 32 << 10]);
+        }
+    }
+
+    /// Most runs with rot scrub; in the others every opening after rot is told to verify. Small segments, so that
+    /// something is sealed.
+    fn draw_scrub(&mut self, random: &mut Random) {
+        if self.faults.contains(&Fault::Rot) {
+            self.scrub = pick(random, &[None, Some(2), Some(20), Some(200)]).map(Duration::from_millis);
+        }
+        if self.scrub.is_some() {
+            self.segment_bytes = self.segment_bytes.min(pick(random, &[4 << 10, 8 << 10, 32 << 10]));
         }
     }
 

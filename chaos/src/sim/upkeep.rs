@@ -108,7 +108,7 @@ impl World {
         running.upkeep = done.unfinished();
         self.note_strike(node, before);
         let (step, input) = match done {
-            Maintenance::Idle => return,
+            Maintenance::Idle | Maintenance::LeftToOpening(_) => return,
             Maintenance::Poisoned => {
                 self.tally.count("disk: log poisoned");
                 return self.power_off(node);

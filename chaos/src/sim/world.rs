@@ -39,6 +39,7 @@ pub(super) enum Happening {
     Flushed { node: usize, boot: u64, answers: Answers },
     Renewed { node: usize, boot: u64, actor: Actor },
     Maintain { node: usize, boot: u64 },
+    Scrub { node: usize, boot: u64 },
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
     Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
     Overdue { request: u64 },
@@ -74,6 +75,7 @@ pub(super) struct World {
     pub(super) random: Random,
     /// Apart from the other, so that runs differ in nothing else.
     pub(super) upkeep_random: Random,
+    pub(super) scrub_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -111,6 +113,7 @@ impl World {
             now: Time(1),
             phase: Phase::Storm,
             upkeep_random: random.clone().fork(),
+            scrub_random: random.clone().fork().fork(),
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),
@@ -181,6 +184,7 @@ impl World {
             Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
             Happening::Renewed { node, boot, actor } => self.renewed(node, boot, actor),
             Happening::Maintain { node, boot } => self.maintain(node, boot),
+            Happening::Scrub { node, boot } => self.scrub(node, boot),
             Happening::ReadDone { node, boot, shard, id, place } => {
                 if self.is_current(node, boot) {
                     let answer = self.read(node, place);
@@ -242,7 +246,9 @@ impl World {
         self.equip(node);
         self.detect(node);
         self.plan_tick(node);
+        self.rotten_at_boot(node);
         self.plan_compaction(node);
+        self.plan_scrub(node);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
@@ -263,7 +269,7 @@ impl World {
     /// The process ends: what it had not been told is lost, and its clients hear nothing.
     pub(super) fn kill(&mut self, node: usize) {
         let Some(running) = self.stations[node].running.take() else { return };
-        if let Some(step) = running.upkeep {
+        for step in [running.upkeep, running.scrubbing].into_iter().flatten() {
             self.tally.count(&format!("{step}, then the process ends"));
         }
         self.note(node, "process ends", self.stations[node].boot, 0);
@@ -617,6 +623,7 @@ impl Happening {
             | Happening::Flushed { node, .. }
             | Happening::Renewed { node, .. }
             | Happening::Maintain { node, .. }
+            | Happening::Scrub { node, .. }
             | Happening::ReadDone { node, .. }
             | Happening::Detect { node }
             | Happening::Watch { node }
