@@ -1,7 +1,6 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
 use super::cold_reads::{ColdReads, ReadAnswer};
-use super::compactor::{Asked, Compactions};
 use super::disk::RealDisk;
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
@@ -10,6 +9,7 @@ use super::metrics::Metrics;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
+use super::upkeep::{Asked, Stop};
 use crate::base::{Now, Time, WallTime};
 use crate::causal::Actor;
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
@@ -45,7 +45,10 @@ pub(super) struct Driver {
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
-    pub(super) compactions: Compactions,
+    pub(super) asked: mpsc::Receiver<Asked>,
+    /// The threads that look after the log.
+    #[expect(dead_code, reason = "their end with the driver is the signal")]
+    pub(super) upkeep: [Stop; 2],
     pub(super) space: SpaceWatch<RealDisk>,
     pub(super) metrics: Arc<Metrics>,
     /// Who waits for the answer to which command.
@@ -115,8 +118,8 @@ impl Driver {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
-                Some(asked) = self.compactions.asked.recv() => {
-                    if let Err(why) = self.answer_compactor(asked) {
+                Some(asked) = self.asked.recv() => {
+                    if let Err(why) = self.answer_upkeep(asked) {
                         break Ended::Poisoned(why);
                     }
                 }
@@ -252,7 +255,7 @@ impl Driver {
 
     /// A record that the node has not been told of would pass for a superseded one: first it takes in every
     /// answer that the storage thread has given.
-    fn answer_compactor(&mut self, asked: Asked) -> Result<(), String> {
+    fn answer_upkeep(&mut self, asked: Asked) -> Result<(), String> {
         let mut inputs = Vec::new();
         while let Ok(flushed) = self.flushed.try_recv() {
             self.take_flushed(flushed, &mut inputs)?;
@@ -264,8 +267,8 @@ impl Driver {
                 let current = questions.iter().map(|q| self.node.is_current(q.partition, &q.holder, q.place));
                 let _ = answer.send(current.collect());
             }
-            Asked::Moved(moved, answer) => {
-                self.turn(vec![Input::Relocated(moved)]);
+            Asked::Tell(input, answer) => {
+                self.turn(vec![input]);
                 let _ = answer.send(());
             }
         }

@@ -33,6 +33,7 @@ pub struct Examination<D: Disk> {
     stage: Stage<D>,
     /// Every frame that ends here or before is as it was written.
     intact_until: u64,
+    verified_bytes: u64,
     damage: Damage,
 }
 
@@ -93,6 +94,11 @@ impl<D: Disk> Examination<D> {
         self.sealed.segment
     }
 
+    /// How much it has verified so far, about.
+    pub fn verified_bytes(&self) -> u64 {
+        self.verified_bytes
+    }
+
     fn verify_frames(&mut self, mut offset: u64, budget_bytes: usize) -> Result<Examined, DiskError> {
         let SealedSegment { segment, generation, end, .. } = self.sealed;
         let file = match self.disk.open(&segment_name(segment)) {
@@ -112,6 +118,7 @@ impl<D: Disk> Examination<D> {
             let seat = Seat { segment, generation, offset: offset as u32 };
             let Ok((header, _)) = window.frame(seat)? else { break };
             offset += header.frame_bytes() as u64;
+            self.verified_bytes += header.frame_bytes() as u64;
             if offset >= pause && offset < limit {
                 self.stage = Stage::Frames { offset };
                 return Ok(Examined::More);
@@ -155,6 +162,7 @@ impl<D: Disk> Examination<D> {
                 Err(error) => return self.key_file_failed(error),
             };
             spent += ENTRY_BYTES;
+            self.verified_bytes += ENTRY_BYTES as u64;
             let end = u64::from(entry.offset) + u64::from(entry.length);
             if end > self.intact_until || self.suspects.contains(&entry.offset) {
                 spent += entry.length as usize;
@@ -236,6 +244,7 @@ impl<D: Disk> Log<D> {
             suspects: self.reader.suspects_in(segment),
             stage: Stage::Frames { offset: 0 },
             intact_until: 0,
+            verified_bytes: 0,
             damage: Damage::default(),
         })
     }

@@ -17,8 +17,6 @@ impl<D: Disk> Log<D> {
         let next = Identity { actor, durable: self.durable, ..self.identity.clone() };
         self.replace_manifest(next)?;
         self.tracker.renew(actor);
-        let tails = self.finished.iter_mut().chain(self.active.as_mut().map(|active| &mut active.tail));
-        tails.for_each(|tail| tail.steps.renew());
         Ok(())
     }
 

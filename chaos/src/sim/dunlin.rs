@@ -163,11 +163,15 @@ impl Machine for DunlinMachine {
             name.ends_with(".idx") || key_file.is_some_and(|name| self.disk.contents(&name).is_some())
         };
         let names: Vec<String> = self.disk.file_names().iter().filter(is_sealed).cloned().collect();
-        let Some(name) = random.pick(&names) else { return false };
-        let mut flips = self.flips(name, random);
-        // Few at a time as a rule, so that much of a segment is still to be repaired online.
-        flips.truncate(random.between(1, 4) as usize);
-        self.flip(name, &flips)
+        let mut rotten = false;
+        for _ in 0..random.between(1, 4) {
+            let Some(name) = random.pick(&names) else { break };
+            // A key file is mended from its segment; what that has lost, only others have.
+            let segment = name.replace("keys-", "segment-").replace(".idx", ".log");
+            let name = if random.chance(0.8) { &segment } else { name };
+            rotten |= self.flip(name, &self.flips(name, random));
+        }
+        rotten
     }
 
     fn doubt(&mut self) {

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Bytes verified by one step: several steps to a segment.
 const BUDGET_BYTES: usize = 4096;
 
+/// Between two rounds there is so much more time than between two steps of one.
+const RARELY: u32 = 10;
+
 /// In the calm a round must end soon, however long the log has become.
 const CALM_STEP: Duration = Duration::from_millis(2);
 
@@ -165,7 +168,11 @@ impl World {
                 self.note(node, step, 0, 0);
                 return self.power_off(node);
             }
-            Maintenance::Done(step) | Maintenance::Over(step) => (step, None),
+            Maintenance::Over(step) => {
+                self.tally.count(step);
+                return self.plan_scrub(node, RARELY);
+            }
+            Maintenance::Done(step) => (step, None),
             Maintenance::Tell(step, input) => (step, Some(input)),
         };
         self.tally.count(step);
@@ -173,14 +180,14 @@ impl World {
         if let Some(input) = input {
             self.feed(node, *input);
         }
-        self.plan_scrub(node);
+        self.plan_scrub(node, 1);
     }
 
-    pub(super) fn plan_scrub(&mut self, node: usize) {
+    pub(super) fn plan_scrub(&mut self, node: usize, times: u32) {
         let Some(mean) = self.swarm.scrub else { return };
         if self.stations[node].running.is_some() {
             let mean = if self.phase == Phase::Calm { CALM_STEP } else { mean };
-            let delay = Duration::from_micros(self.scrub_random.below(mean.as_micros() as u64 * 2 + 1));
+            let delay = Duration::from_micros(self.scrub_random.below((mean * 2 * times).as_micros() as u64 + 1));
             let boot = self.stations[node].boot;
             self.after(delay, Happening::Scrub { node, boot });
         }

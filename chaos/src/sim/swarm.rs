@@ -206,7 +206,10 @@ impl Swarm {
             self.scrub = pick(random, &[None, Some(2), Some(20), Some(200)]).map(Duration::from_millis);
         }
         if self.scrub.is_some() {
-            self.segment_bytes = self.segment_bytes.min(pick(random, &[4 << 10, 8 << 10, 32 << 10]));
+            // Many keys, or little of what is sealed would still count when it rots.
+            self.keys = self.keys.max(pick(random, &[20, 40, 80]));
+            self.operations = self.operations.max(300);
+            self.segment_bytes = pick(random, &[4 << 10, 4 << 10, 8 << 10]);
         }
     }
 

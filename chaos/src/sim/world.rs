@@ -248,7 +248,7 @@ impl World {
         self.plan_tick(node);
         self.rotten_at_boot(node);
         self.plan_compaction(node);
-        self.plan_scrub(node);
+        self.plan_scrub(node, 1);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {

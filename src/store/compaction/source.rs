@@ -4,7 +4,7 @@ use super::CompactionError;
 use crate::ring::PartitionId;
 use crate::store::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError};
 use crate::store::sealed::SealedSegment;
-use crate::store::{Disk, Holder, Place, Reader, Sequence};
+use crate::store::{Disk, Holder, LostRecord, Place, Reader, Sequence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -42,6 +42,12 @@ pub struct Question {
 impl Question {
     pub(super) fn about(segment: u32, entry: &KeyEntry) -> Question {
         Question { partition: entry.partition, holder: Holder::Key(entry.key.clone()), place: place_of(segment, entry) }
+    }
+}
+
+impl From<&LostRecord> for Question {
+    fn from(lost: &LostRecord) -> Question {
+        Question { partition: lost.partition, holder: lost.holder.clone(), place: lost.place }
     }
 }
 
