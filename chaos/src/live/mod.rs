@@ -24,6 +24,7 @@ mod outcome;
 mod probe;
 mod process;
 mod report;
+mod rot;
 mod scenario;
 mod stage;
 mod verdict;
