@@ -349,8 +349,8 @@ mod tests {
     }
 
     impl Scene {
-        fn flip(&self, name: crate::store::FileName, at: usize) {
-            let file = self.disk.open(&name).unwrap();
+        fn flip(&self, name: &crate::store::FileName, at: usize) {
+            let file = self.disk.open(name).unwrap();
             let byte = self.disk.read_at(&file, at as u64, 1).unwrap()[0];
             self.disk.write_at(&file, at as u64, &[byte ^ 0x10]).unwrap();
         }
@@ -399,12 +399,12 @@ mod tests {
     fn every_flipped_byte_of_a_segment_is_found_and_costs_one_record() {
         let scene = scene();
         for at in 0..scene.end_of_segment() {
-            scene.flip(segment_name(1), at);
+            scene.flip(&segment_name(1), at);
             let (examination, examined) = scene.examine(1 << 20);
             let Examined::Damaged(damage) = examined else { panic!("byte {at}: {examined:?}") };
             assert_eq!(damage.count(), usize::from(at >= SEGMENT_HEADER_BYTES), "byte {at}");
             assert_eq!(scene.is_doubted(), damage.count() > 0, "byte {at}");
-            scene.flip(segment_name(1), at);
+            scene.flip(&segment_name(1), at);
             scene.store.reader.settle(1, &examination.suspects, std::iter::empty()).unwrap();
         }
         assert!(!scene.is_doubted());
@@ -421,7 +421,7 @@ mod tests {
         let before = contents();
         // The filter is verified as a whole with the footer; all of the file counts.
         for at in 0..before.len() {
-            scene.flip(name.clone(), at);
+            scene.flip(&name, at);
             assert_eq!(scene.examine(1 << 20).1, Examined::KeyFileMended, "byte {at}");
             assert_eq!(contents(), before, "byte {at}");
         }
@@ -430,8 +430,8 @@ mod tests {
     #[test]
     fn a_lost_record_in_a_segment_without_a_key_file_is_left_to_the_next_opening() {
         let scene = scene();
-        scene.flip(segment_name(1), 500);
-        scene.flip(key_file_name(1), 50);
+        scene.flip(&segment_name(1), 500);
+        scene.flip(&key_file_name(1), 50);
         assert_eq!(scene.examine(1 << 20).1, Examined::Opaque);
         assert!(scene.is_doubted());
         let Opening::Renewed { reason } = opened(&scene.disk, 9).recovered.opening else { panic!("kept") };
@@ -444,7 +444,7 @@ mod tests {
         let key = Key::new("key 3").unwrap();
         let tables = opened(&Arc::new(scene.disk.copied()), 8).recovered.tables;
         let place = tables[&PARTITION].index.candidates(key.hash64()).next().unwrap();
-        scene.flip(segment_name(1), place.offset as usize + 40);
+        scene.flip(&segment_name(1), place.offset as usize + 40);
         assert!(scene.store.reader.read(place).is_err());
         assert_eq!((scene.store.reader.suspects(), scene.is_doubted()), (vec![1], true));
         let (examination, examined) = scene.examine(1 << 20);
@@ -465,7 +465,7 @@ mod tests {
         let end = scene.end_of_segment();
         // Records are of a kind by their length: the fourth, the eighth and the last are deletes.
         for at in [500, end - 20] {
-            scene.flip(segment_name(1), at);
+            scene.flip(&segment_name(1), at);
         }
         let (examination, examined) = scene.examine(1 << 20);
         let Examined::Damaged(damage) = examined else { panic!("{examined:?}") };
