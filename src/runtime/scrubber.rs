@@ -51,6 +51,13 @@ struct Scrubber {
     metrics: Arc<Metrics>,
 }
 
+/// Was a segment examined?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    AtAll,
+    NotYet,
+}
+
 impl Scrubber {
     fn run(self) -> Result<(), Ended> {
         let mut behind = 0;
@@ -64,8 +71,9 @@ impl Scrubber {
             }
             match self.upkeep.with_log(move |log| log.sealed_behind(behind))? {
                 Some(segment) => {
-                    self.examine(segment, self.bytes_per_second)?;
-                    behind = segment;
+                    if self.examine(segment, self.bytes_per_second)? == Looked::AtAll {
+                        behind = segment;
+                    }
                 }
                 None => {
                     self.metrics.scrubbed_round();
@@ -82,10 +90,11 @@ impl Scrubber {
         Ok(())
     }
 
-    fn examine(&self, segment: u32, bytes_per_second: u64) -> Result<(), Ended> {
+    fn examine(&self, segment: u32, bytes_per_second: u64) -> Result<Looked, Ended> {
         let Some(mut examination) = self.upkeep.with_log(move |log| log.examine(segment))? else {
-            // Not sealed yet, or compacted away. A full disk or a failed one says so elsewhere.
-            return self.upkeep.with_log(move |log| drop(log.seal_off(segment)));
+            // Not sealed yet, compacted away, or about to count. A full disk or a failed one says so elsewhere.
+            self.upkeep.with_log(move |log| drop(log.seal_off(segment)))?;
+            return Ok(Looked::NotYet);
         };
         let pace = Duration::from_secs_f64(STEP_BYTES as f64 / bytes_per_second.max(1) as f64);
         let examined = loop {
@@ -94,14 +103,15 @@ impl Scrubber {
                 Ok(examined) => break examined,
                 Err(error) => {
                     tracing::warn!(segment, %error, "a segment could not be verified");
-                    return Ok(());
+                    return Ok(Looked::NotYet);
                 }
             }
             self.metrics.scrubbed(STEP_BYTES as u64);
             // A segment of many steps must not keep others waiting that a reader has met.
             self.upkeep.wait(pace)?;
         };
-        self.deal_with(examination, examined)
+        self.deal_with(examination, examined)?;
+        Ok(Looked::AtAll)
     }
 
     fn deal_with(&self, examination: Examination<RealDisk>, examined: Examined) -> Result<(), Ended> {

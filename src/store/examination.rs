@@ -234,8 +234,12 @@ impl<D: Disk> Examination<D> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Begins to examine a segment; none if it is not sealed (any more).
+    /// Begins to examine a segment; none if it is not sealed (any more). None, too, while a compaction tells the
+    /// node what it has moved there: what does not count yet would pass for superseded.
     pub fn examine(&self, segment: u32) -> Option<Examination<D>> {
+        if self.compacted.is_relocating(segment) {
+            return None;
+        }
         Some(Examination {
             disk: self.disk.clone(),
             reader: self.reader.clone(),
@@ -256,8 +260,11 @@ impl<D: Disk> Log<D> {
     }
 
     /// Sees to it that a segment with suspects, which is not sealed, is so soon: only then is there a key file to
-    /// repair by.
+    /// repair by. Of a segment that is gone the suspects go, too.
     pub fn seal_off(&mut self, segment: u32) -> Result<(), super::AppendError> {
+        if self.identity.sealed.get(segment).is_some() {
+            return Ok(());
+        }
         if !self.tails().any(|tail| tail.segment == segment) {
             // Compacted away meanwhile, the suspects with it.
             let looked_at = self.reader.suspects_in(segment);
@@ -382,7 +389,10 @@ mod tests {
             };
             while compaction.step(1 << 20, &mut ask).unwrap() == Progress::More {}
             self.store.log.install(&compaction).unwrap();
+            let output = self.store.log.sealed_behind(1).unwrap();
+            assert!(self.store.log.examine(output).is_none(), "the node knows nothing of it");
             self.store.log.retire(&compaction).unwrap();
+            assert!(self.store.log.examine(output).is_some());
         }
     }
 

@@ -83,11 +83,14 @@ impl<D: Disk> Scrub<D> {
             };
         }
         match log.sealed_behind(self.behind) {
-            Some(segment) => {
-                self.behind = segment;
-                self.stage = log.examine(segment).map_or(Stage::Between, Stage::Examining);
-                Maintenance::Done("scrub: a segment")
-            }
+            Some(segment) => match log.examine(segment) {
+                Some(examination) => {
+                    self.behind = segment;
+                    self.stage = Stage::Examining(examination);
+                    Maintenance::Done("scrub: a segment")
+                }
+                None => Maintenance::Done("scrub: waits for a compaction"),
+            },
             None => {
                 (self.behind, self.rounds) = (0, self.rounds + 1);
                 Maintenance::Over("scrub: a round")

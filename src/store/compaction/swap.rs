@@ -20,9 +20,16 @@ pub(in crate::store) struct Compacted {
     shunned: BTreeSet<u32>,
     /// Segments with records that cannot be read and do not count.
     condemned: BTreeSet<u32>,
+    /// The output that counts while the node is still told what has moved there.
+    relocating: Option<u32>,
 }
 
 impl Compacted {
+    /// May the node still take records of this segment for superseded that it will take for current?
+    pub(in crate::store) fn is_relocating(&self, segment: u32) -> bool {
+        self.relocating == Some(segment)
+    }
+
     pub(in crate::store) fn condemn(&mut self, segment: u32) {
         self.shunned.remove(&segment);
         self.condemned.insert(segment);
@@ -33,6 +40,7 @@ impl<D: Disk> Log<D> {
     /// Begins a compaction of what is sealed now; the files of the one before go. One at a time.
     pub fn begin_compaction(&mut self, options: CompactionOptions) -> Compaction<D> {
         self.remove_retired();
+        self.compacted.relocating = None;
         let number = self.next_segment;
         self.next_segment += 1;
         let source = Source {
@@ -57,6 +65,7 @@ impl<D: Disk> Log<D> {
         let mut next = Identity { durable: self.durable, ..self.identity.clone() };
         next.sealed.put(output);
         self.replace_manifest(next)?;
+        self.compacted.relocating = Some(segment);
         self.reader.admit(segment, generation, None);
         Ok(())
     }
@@ -81,6 +90,7 @@ impl<D: Disk> Log<D> {
         let mut next = Identity { durable: self.durable, ..self.identity.clone() };
         next.sealed.segments.retain(|sealed| !copied.inputs.contains(&sealed.segment));
         self.replace_manifest(next)?;
+        self.compacted.relocating = None;
         self.compacted.condemned.retain(|segment| !copied.inputs.contains(segment));
         self.compacted.retired.extend(&copied.inputs);
         Ok(())
@@ -91,6 +101,7 @@ impl<D: Disk> Log<D> {
     pub fn abandon(&mut self, compaction: Compaction<D>, why: CompactionError) -> Result<(), AppendError> {
         let ((number, _), inputs) = (compaction.number, compaction.inputs());
         drop(compaction);
+        self.compacted.relocating = None;
         match why {
             CompactionError::Failed(error) => return Err(self.poison(error)),
             // Which of the inputs it is in, a key file that the disk cannot read does not say.
