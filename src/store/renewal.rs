@@ -79,6 +79,15 @@ mod tests {
         assert_eq!(counter_after(5, 2), (Actor(8), 2));
     }
 
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn an_actor_kept_by_a_repair_is_noticed() {
+        crate::base::mutation::activate(Some(Mutation::RepairKeepsActor));
+        let outcome = std::panic::catch_unwind(the_counters_of_the_actor_before_do_not_count);
+        crate::base::mutation::activate(None);
+        assert!(outcome.is_err());
+    }
+
     #[test]
     fn a_renewal_in_any_segment_counts_from_there() {
         // A record takes about 60 bytes: these lie in one segment, on both sides of its end, or several apart.

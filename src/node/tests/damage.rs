@@ -25,7 +25,7 @@ fn repair(scene: &mut Scene, at: NodeId, lost: &LostRecord) {
 }
 
 #[test]
-fn a_lost_record_comes_back_from_the_others() {
+pub(super) fn a_lost_record_comes_back_from_the_others() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();
     scene.ask(a, put("k", "1"));
