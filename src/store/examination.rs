@@ -221,8 +221,8 @@ impl<D: Disk> Examination<D> {
             Err(OpenError::Disk(error)) if !is_damage(&error) => return Err(error),
             Err(_) => None,
         };
-        if let Some(mut back) = back.filter(|back| back.found.records == self.sealed.records) {
-            let summary = write_key_file(&*self.disk, &mut back.found.run)?;
+        if let Some(back) = back.filter(|back| back.found.records == self.sealed.records) {
+            let summary = write_key_file(&*self.disk, &mut back.found.run.joined())?;
             sync_names(&*self.disk)?;
             if self.sealed.key_file == summary.into() {
                 return Ok(Examined::KeyFileMended);
