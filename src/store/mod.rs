@@ -14,6 +14,7 @@ mod gather;
 mod identity;
 mod index;
 mod inspect;
+mod job;
 #[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
 mod listing;
@@ -21,6 +22,7 @@ mod log;
 #[cfg(test)]
 mod memory;
 mod mend;
+mod next_segment;
 mod open;
 mod place;
 mod reader;
@@ -45,6 +47,7 @@ pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use job::Job;
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};

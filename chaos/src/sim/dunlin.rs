@@ -3,7 +3,7 @@
 use super::checkers::Holding;
 use super::disk::SimDisk;
 use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
-use super::upkeep::Upkeep;
+use super::upkeep::{Upkeep, Working};
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
@@ -35,6 +35,7 @@ struct DunlinProcess {
     node: Node,
     log: Log<SimDisk>,
     upkeep: Upkeep<SimDisk>,
+    working: Working<SimDisk>,
     reader: Reader<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
@@ -111,6 +112,7 @@ impl Machine for DunlinMachine {
             node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
             upkeep: Upkeep::Resting,
+            working: Working::Idle,
             reader: opened.reader,
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
@@ -188,6 +190,7 @@ impl Process for DunlinProcess {
     }
 
     fn append(&mut self, records: &[Record]) -> Appending {
+        self.working.catch_up(&mut self.log);
         match self.log.append(records) {
             Ok(places) => Appending::Durable(places),
             Err(AppendError::Full) => Appending::Full,
@@ -196,7 +199,9 @@ impl Process for DunlinProcess {
     }
 
     fn maintain(&mut self, seed: u64) -> Maintenance {
-        self.upkeep.step(&mut self.log, &self.node, seed)
+        // On a thread of its own: it may come at any time between the steps of a compaction.
+        let step = if seed.is_multiple_of(2) { self.working.step(&mut self.log) } else { None };
+        step.unwrap_or_else(|| self.upkeep.step(&mut self.log, &self.node, seed))
     }
 
     fn read(&mut self, place: Place) -> Option<Record> {
