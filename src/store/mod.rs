@@ -17,6 +17,7 @@ mod inspect;
 mod job;
 #[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
+mod latest;
 mod listing;
 mod log;
 #[cfg(test)]
@@ -50,6 +51,8 @@ pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, I
 pub use job::Job;
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
+#[cfg(test)]
+pub(crate) use memory::MemoryDisk;
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Holder, Moved, Place, Sequence};
 pub use reader::{ReadError, Reader};

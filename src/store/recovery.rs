@@ -120,7 +120,7 @@ impl<D: Disk> Recovery<D> {
         for (partition, claims) in tracker.partitions {
             gathered.tables.entry(partition).or_default().claim(claims);
         }
-        let Gathered { mut tables, leftovers, hints } = gathered;
+        let Gathered { mut tables, leftovers, hints, latest } = gathered;
         self.restore_leftovers(&mut tables, leftovers)?;
         let hints = self.recover_hints(tracker.hints, &hints)?;
         self.count_from_hints_if_broken(&mut tables, &hints);
@@ -128,6 +128,9 @@ impl<D: Disk> Recovery<D> {
         self.settle()?;
         // Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
         self.log.catch_up().map_err(append_failed)?;
+        if !self.verdict.resets() {
+            latest.recall(&self.log.reader, &mut tables);
+        }
         let recovered = Recovered {
             actor: self.log.identity.actor,
             opening: self.verdict.opening,
