@@ -67,6 +67,9 @@ fn the_first_seeds_see_what_the_protocol_is_for() {
         "compaction: retired with its deletes",
         "compaction: given up",
         "compaction: copying, then the process ends",
+        "job: taken over",
+        "job: handed out, then the process ends",
+        "job: done, then the process ends",
         "detector: a living node suspected or condemned",
         "detector: alive again",
     ];

@@ -20,6 +20,7 @@ mod driver;
 mod flusher;
 pub mod http;
 mod identity;
+mod log_jobs;
 mod membership;
 pub mod metrics;
 pub mod open_files;

@@ -274,7 +274,7 @@ impl<D: Disk> Log<D> {
         if self.newest() == segment {
             self.roll(super::Sequence(self.last.0 + 1), 0)?;
         }
-        self.seal_next().map(drop)
+        self.do_jobs()
     }
 
     /// A segment was examined, and of the damage that was found nothing counts any more. What superseded it is

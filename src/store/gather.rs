@@ -2,6 +2,7 @@
 
 use super::frame;
 use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError, KeySource, Merge};
+use super::latest::Latest;
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::setback::Setback;
@@ -19,6 +20,8 @@ pub(super) struct Gathered {
     pub(super) leftovers: Vec<(Place, Published)>,
     /// Where the hints asked for are.
     pub(super) hints: BTreeMap<Sequence, Place>,
+    /// The latest records of the sealed log.
+    pub(super) latest: Latest,
 }
 
 /// The records that count of one key: the same key may be in several partitions only in tests.
@@ -36,9 +39,13 @@ impl Gathered {
         open: &BTreeMap<Sequence, T>,
     ) -> Result<Gathered, KeyFileError> {
         let mut merge = Merge::new(sources(log)?)?;
-        let mut gathered = Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new() };
+        let mut gathered =
+            Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new(), latest: Latest::default() };
         let mut newest = Newest { key: None, entries: Vec::new() };
         while let Some((segment, entry)) = merge.next()? {
+            if entry.sequence <= log.identity.sealed.through {
+                gathered.latest.offer(&entry, place_of(segment, &entry));
+            }
             if newest.key.as_ref() != Some(&entry.key) {
                 newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
                 newest.key = Some(entry.key.clone());

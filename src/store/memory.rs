@@ -9,7 +9,7 @@ type Bytes = Arc<Mutex<Vec<u8>>>;
 
 /// Files in memory.
 #[derive(Debug, Default)]
-pub(super) struct MemoryDisk {
+pub(crate) struct MemoryDisk {
     files: Mutex<BTreeMap<FileName, Bytes>>,
     bytes_read: AtomicU64,
 }

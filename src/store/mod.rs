@@ -15,13 +15,16 @@ mod gather;
 mod identity;
 mod index;
 mod inspect;
+mod job;
 #[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
+mod latest;
 mod listing;
 mod log;
 #[cfg(test)]
 mod memory;
 mod mend;
+mod next_segment;
 mod open;
 mod place;
 mod reader;
@@ -48,8 +51,11 @@ pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use job::Job;
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
+#[cfg(test)]
+pub(crate) use memory::MemoryDisk;
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Holder, LostRecord, Moved, Place, Sequence};
 pub use reader::{ReadError, Reader};

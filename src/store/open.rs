@@ -115,6 +115,7 @@ mod tests {
     use crate::ring::PartitionId;
     use crate::store::frame::Entry;
     use crate::store::identity::marker_name;
+    use crate::store::job::MAX_UNSEALED;
     use crate::store::key_file::key_file_name;
     use crate::store::memory::MemoryDisk;
     use crate::store::sealed::SealedLog;
@@ -199,6 +200,7 @@ mod tests {
         let mut store = open(disk.clone(), small).unwrap();
         for counter in 1..200 {
             store.log.append(&[put(&format!("key {}", counter % 70), counter, counter)]).unwrap();
+            store.log.do_jobs().unwrap();
         }
         store.log.close().unwrap();
         let recovered = open(disk.clone(), options(8)).unwrap().recovered;
@@ -222,7 +224,7 @@ mod tests {
         assert_eq!((scanned.opening, scanned.findings), (Opening::Kept, vec![]));
         let (scanned, before) = (&scanned.tables[&PartitionId(0)], &before.tables[&PartitionId(0)]);
         assert_eq!((&scanned.index, &scanned.clock, scanned.hash), (&before.index, &before.clock, before.hash));
-        assert_eq!(identity_of(&disk).sealed.segments.len(), sealed - 2);
+        assert_eq!(identity_of(&disk).sealed.segments.len(), sealed - MAX_UNSEALED);
     }
 
     #[test]
@@ -297,6 +299,7 @@ mod tests {
         };
         for first in (1..=KEYS).step_by(1000) {
             log.append(&(first..first + 1000).map(record).collect::<Vec<_>>()).unwrap();
+            log.do_jobs().unwrap();
         }
         let crashed = disk.copied();
         log.close().unwrap();

@@ -2,16 +2,16 @@
 
 use super::checkpoint::checkpoint_name;
 use super::checkpoint::is_checkpoint;
-use super::compaction::{Compacted, is_unfinished_output};
+use super::compaction::Compacted;
 use super::frame::{self, Entry};
 use super::gather::Gathered;
 use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
+use super::job::Jobs;
 use super::key_file::segment_of_key_file;
 use super::log::{Phase, Settings, poisoned_by};
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
-use super::seal::Sealing;
-use super::segment::{quarantine_name, segment_name};
+use super::segment::{is_unfinished, quarantine_name, segment_name};
 use super::setback::Setback;
 use super::survey::{Survey, Unsound};
 use super::tail::TailSegment;
@@ -32,10 +32,6 @@ const COPY_BYTES: usize = 8 << 20;
 
 /// Smallest segment: a header and a few records. Tests use it; below it every record would roll.
 const MIN_SEGMENT_BYTES: u32 = 4096;
-
-/// Most segments that recovery leaves for the log to seal: what rolls wear off soon, and the next opening
-/// scans in a second.
-const MAX_UNSEALED: usize = 2;
 
 /// An opening half-way.
 pub(super) struct Recovery<D: Disk> {
@@ -78,7 +74,7 @@ impl<D: Disk> Recovery<D> {
         }
         for (segment, found) in survey.segments.range(..=identity.newest) {
             reader.admit(*segment, found.header.generation, None);
-            finished.push_back(TailSegment::new(*segment, found.header.generation));
+            finished.push_back(Arc::new(TailSegment::new(*segment, found.header.generation)));
         }
         let settings = Settings {
             segment_bytes: options.segment_bytes.max(MIN_SEGMENT_BYTES),
@@ -100,8 +96,9 @@ impl<D: Disk> Recovery<D> {
             phase: Phase::Recovering,
             active: None,
             finished,
-            tracker,
-            unfinished: None,
+            tracker: Arc::new(tracker),
+            ahead: None,
+            jobs: Jobs::Free,
             next_segment: survey.highest.max(identity.newest).max(listed).max(identity.sealed.first_tail) + 1,
             last: verdict.last,
             durable: verdict.durable,
@@ -123,13 +120,17 @@ impl<D: Disk> Recovery<D> {
         for (partition, claims) in tracker.partitions {
             gathered.tables.entry(partition).or_default().claim(claims);
         }
-        let Gathered { mut tables, leftovers, hints } = gathered;
+        let Gathered { mut tables, leftovers, hints, latest } = gathered;
         self.restore_leftovers(&mut tables, leftovers)?;
         let hints = self.recover_hints(tracker.hints, &hints)?;
         self.count_from_hints_if_broken(&mut tables, &hints);
         self.cut_torn_tail()?;
         self.settle()?;
-        self.seal_backlog()?;
+        // Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
+        self.log.catch_up().map_err(append_failed)?;
+        if !self.verdict.resets() {
+            latest.recall(&self.log.reader, &mut tables);
+        }
         let recovered = Recovered {
             actor: self.log.identity.actor,
             opening: self.verdict.opening,
@@ -170,6 +171,7 @@ impl<D: Disk> Recovery<D> {
             let Some(Framed { place: Place { segment, .. }, .. }) = run.first() else { continue };
             let Some(OpenSegment { file, generation }) = self.log.reader.file(*segment)? else { continue };
             let Some(tail) = self.log.finished.iter_mut().find(|tail| tail.segment == *segment) else { continue };
+            let tail = Arc::get_mut(tail).expect("only jobs share a segment, and none is handed out yet");
             let mut window = Window::new(&*self.log.disk, &file, Framed::end(run));
             for framed in run {
                 let Framed { sequence, place } = *framed;
@@ -235,7 +237,7 @@ impl<D: Disk> Recovery<D> {
 
     /// The sealed log's state, gone on with by the tail.
     fn tracker_at_end(&self) -> ClockTracker {
-        let mut tracker = self.log.tracker.clone();
+        let mut tracker = ClockTracker::clone(&self.log.tracker);
         self.log.tails().for_each(|tail| tracker.apply(&tail.steps));
         tracker
     }
@@ -307,7 +309,7 @@ impl<D: Disk> Recovery<D> {
         let mut lost = lost_of(&self.log.identity);
         lost.insert(sequence.0);
         self.log.identity.lost = lost.ranges().collect();
-        self.log.tracker.hints.remove(&sequence);
+        Arc::make_mut(&mut self.log.tracker).hints.remove(&sequence);
     }
 
     fn count_from_hints_if_broken(
@@ -363,19 +365,9 @@ impl<D: Disk> Recovery<D> {
         let checkpoint = sealed.checkpoint.map(|stamp| checkpoint_name(stamp.sequence));
         for name in disk.list()? {
             let key_file = segment_of_key_file(&name).is_some_and(|segment| sealed.get(segment).is_none());
-            let unfinished = is_unfinished_output(&name);
+            let unfinished = is_unfinished(&name);
             if key_file || unfinished || (is_checkpoint(&name) && checkpoint.as_ref() != Some(&name)) {
                 disk.remove(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
-    fn seal_backlog(&mut self) -> Result<(), Setback> {
-        while self.log.finished.len() > MAX_UNSEALED {
-            if self.log.seal_next().map_err(append_failed)? != Sealing::Done {
-                break;
             }
         }
         Ok(())

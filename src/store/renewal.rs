@@ -4,6 +4,7 @@ use super::identity::Identity;
 use super::{AppendError, Disk, Log};
 use crate::base::{Mutation, broken};
 use crate::causal::Actor;
+use std::sync::Arc;
 
 impl<D: Disk> Log<D> {
     /// Goes on under `actor`, which must be fresh: the one before may have forgotten something and mints no more
@@ -16,7 +17,7 @@ impl<D: Disk> Log<D> {
         }
         let next = Identity { actor, durable: self.durable, ..self.identity.clone() };
         self.replace_manifest(next)?;
-        self.tracker.renew(actor);
+        Arc::make_mut(&mut self.tracker).renew(actor);
         Ok(())
     }
 
@@ -33,7 +34,6 @@ mod tests {
     use crate::ring::PartitionId;
     use crate::store::memory::MemoryDisk;
     use crate::store::{Birth, Body, Durability, OpenOptions, Opened, Opening, Record, open};
-    use std::sync::Arc;
 
     const PARTITION: PartitionId = PartitionId(3);
 

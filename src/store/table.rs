@@ -31,8 +31,8 @@ pub struct PartitionTable {
     /// Which key a recent dot belongs to: how an exchange finds what a peer lacks.
     pub recent: BTreeMap<Dot, Key>,
     /// The dots of `recent` in order of arrival, oldest first, with their age.
-    arrivals: BTreeMap<u64, Dot>,
-    next_arrival: u64,
+    arrivals: BTreeMap<i64, Dot>,
+    next_arrival: i64,
 }
 
 /// What one key has seen beyond the clock.
@@ -167,6 +167,18 @@ impl PartitionTable {
         self.forget_recent(MAX_RECENT_DOTS);
     }
 
+    /// Remembers dots that are older than all that are remembered, while there is room.
+    pub(super) fn recall(&mut self, key: &Key, dots: &DotSet) {
+        for dot in dots.dots() {
+            if self.arrivals.len() >= MAX_RECENT_DOTS || self.recent.contains_key(&dot) {
+                continue;
+            }
+            let oldest = self.arrivals.first_key_value().map_or(self.next_arrival, |(arrival, _)| *arrival);
+            self.recent.insert(dot, key.clone());
+            self.arrivals.insert(oldest - 1, dot);
+        }
+    }
+
     /// Forgets the oldest recent dots above `limit`.
     pub fn forget_recent(&mut self, limit: usize) {
         while self.arrivals.len() > limit {
@@ -268,6 +280,25 @@ mod tests {
         assert_eq!(found(&table), [place(2, 8)]);
         play(&mut table, vec![Body::Join { dots: dots([7]) }]);
         assert_eq!(found(&table), [], "the leftover is settled: the slot goes, wherever the record is");
+    }
+
+    #[test]
+    fn recalled_dots_are_older_than_those_that_came() {
+        let mut table = PartitionTable::default();
+        let key = Key::new("k").unwrap();
+        table.remember(&key, &dots([7, 8]));
+        for counter in [6, 8, 5] {
+            table.recall(&key, &dots([counter]));
+        }
+        table.remember(&key, &dots([9]));
+        let remembered = |table: &PartitionTable| table.recent.keys().map(|dot| dot.counter).collect::<Vec<_>>();
+        assert_eq!(remembered(&table), [5, 6, 7, 8, 9]);
+        table.forget_recent(3);
+        assert_eq!(remembered(&table), [7, 8, 9]);
+        let many: Vec<u64> = (1..5000).collect();
+        many.iter().for_each(|counter| table.recall(&key, &DotSet::from(dot(3, *counter))));
+        assert_eq!(table.recent.len(), MAX_RECENT_DOTS);
+        assert!(table.recent.contains_key(&dot(9, 7)), "what came is not forgotten for it");
     }
 
     #[test]

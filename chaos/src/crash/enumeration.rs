@@ -162,6 +162,7 @@ fn go_on(disk: &Arc<SimDisk>, history: &History) -> Result<(), String> {
         history.tell(0, &batch);
         scene.append(&batch).map_err(|error| failed(&error))?;
         history.acknowledge()?;
+        scene.work().map_err(|error| failed(&error))?;
         for _ in 0..4 {
             if scene.go_on().map_err(|error| failed(&error))? == Going::Over {
                 break;
@@ -222,8 +223,8 @@ fn place_of(refused: Option<&Operation>) -> &'static str {
         (Some("identity"), _) => "manifest",
         (Some("keys"), _) => "key file",
         (Some("checkpoint"), _) => "checkpoint",
-        (Some("segment"), _) if name.ends_with(".new") => "output",
-        (Some("segment"), Operation::Create(_) | Operation::Allocate(..) | Operation::Write(_, 0, _)) => "roll",
+        (Some("segment"), Operation::Rename(..) | Operation::Write(_, 0, _)) => "roll, output",
+        (Some("segment"), _) if name.ends_with(".new") => "segment made",
         (Some("segment"), _) => "tail",
         _ => "marker",
     }

@@ -127,11 +127,12 @@ impl Written {
             };
             let places = scene.append(std::slice::from_ref(&record)).unwrap();
             records.extend(places.into_iter().map(|(place, _)| (record.clone(), place)));
+            scene.work().unwrap();
             let key_files = disk.file_names().iter().filter(|name| name.starts_with("keys-")).count();
             behind += usize::from(key_files >= sealed);
         }
         if leaving == Leaving::Close {
-            scene.store.log.close().unwrap();
+            scene.close().unwrap();
         }
         disk.crash_with(|_| Fate::Dropped);
         let full = Model::of(records.iter().map(|(record, _)| record));

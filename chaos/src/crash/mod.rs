@@ -13,6 +13,7 @@
 mod enumeration;
 mod flips;
 mod history;
+mod jobs;
 pub mod model;
 mod scene;
 mod script;
@@ -20,5 +21,6 @@ mod states;
 
 pub use enumeration::{Broken, enumerate};
 pub use flips::{Coverage, FileFlips, Flips, Leaving, flip};
+pub use jobs::{Pace, Worker};
 pub use scene::{Going, Scene, Stage};
 pub use states::States;

@@ -1,11 +1,12 @@
 //! A store with what a node knows of it, and a compaction that goes on piece by piece.
 
+use super::{Pace, Worker};
 use crate::sim::SimDisk;
 use dunlin::base::Key;
 use dunlin::ring::PartitionId;
 use dunlin::store::{
-    AppendError, Body, Compaction, CompactionError, CompactionOptions, Holder, Moved, OpenError, OpenOptions, Opened,
-    PartitionTable, Place, Progress, Published, Question, Record, Sequence, open,
+    AppendError, Body, Compaction, CompactionError, CompactionOptions, DiskError, Holder, Moved, OpenError,
+    OpenOptions, Opened, PartitionTable, Place, Progress, Published, Question, Record, Sequence, open,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Scene {
     slots: BTreeMap<(PartitionId, Key), Published>,
     /// The compaction under way.
     pub stage: Stage,
+    /// Who does the log's jobs.
+    pub jobs: Worker,
     seed: u64,
     /// Segments with less than this are worth compacting.
     pub lowest_live_share: f64,
@@ -68,7 +71,20 @@ impl Scene {
                 slots.insert((*id, key), Published { place: Some(place), entry_hash });
             }
         }
-        Ok(Scene { store, tables, slots, stage: Stage::Idle, seed: 0, lowest_live_share: 0.9, retired: 0 })
+        let (stage, jobs) = (Stage::Idle, Worker::new(Pace::AtOnce));
+        Ok(Scene { store, tables, slots, stage, jobs, seed: 0, lowest_live_share: 0.9, retired: 0 })
+    }
+
+    /// What there is to do for the log behind a batch.
+    pub fn work(&mut self) -> Result<(), AppendError> {
+        self.jobs.step(&mut self.store.log)
+    }
+
+    /// Ends cleanly.
+    pub fn close(mut self) -> Result<(), DiskError> {
+        // A log whose job has failed is poisoned, and says so when it is closed.
+        let _ = self.jobs.end(&mut self.store.log);
+        self.store.log.close()
     }
 
     /// Appends a batch and publishes it; where its records are.

@@ -2,7 +2,7 @@
 
 use super::history::{Doubt, Ending, History};
 use super::model::{self, Model};
-use super::{Going, Scene};
+use super::{Going, Pace, Scene, Worker};
 use crate::sim::SimDisk;
 use crate::sim::disk::Operation;
 use dunlin::base::{NodeId, Random};
@@ -132,6 +132,7 @@ impl Player {
     /// Steps until the life ends, and its end.
     fn live(&mut self, mut scene: Scene) -> Result<(), Stop> {
         let mut counters = self.counters(&scene);
+        scene.jobs = Worker::new(*self.random.pick(&Pace::ALL).unwrap());
         for _ in 0..self.random.between(STEPS / 3, STEPS) {
             if self.random.chance(0.4) {
                 self.step = scene.stage.next();
@@ -155,10 +156,14 @@ impl Player {
                 Err(AppendError::Poisoned(error)) => return self.failed(&error),
                 Err(AppendError::Full) => return Err(Stop::Broken("no space was ever short".into())),
             }
+            self.step = "job";
+            if let Err(AppendError::Poisoned(error)) = scene.work() {
+                return self.failed(&error);
+            }
         }
         if self.random.chance(0.3) {
             self.step = "close";
-            if scene.store.log.close().is_err() && self.disk.refused().is_some() {
+            if scene.close().is_err() && self.disk.refused().is_some() {
                 return Err(Stop::Power);
             }
         }

@@ -335,6 +335,12 @@ impl State {
         self.names.values().filter_map(|inode| self.inodes.get(inode)).map(|inode| inode.seen.len() as u64).sum()
     }
 
+    /// What a file is called by now.
+    fn name_of(&self, file: &SimFile) -> String {
+        let named = self.names.iter().find(|(_, inode)| **inode == file.inode);
+        named.map_or_else(|| file.name.clone(), |(name, _)| name.clone())
+    }
+
     /// Counts a changing call against the power left.
     fn change(&mut self, operation: Operation) -> Result<(), DiskError> {
         if let Some(left) = &mut self.faults.power_left {
@@ -403,7 +409,8 @@ impl Disk for SimDisk {
 
     fn allocate(&self, file: &SimFile, length: u64) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Allocate(file.name.clone(), length))?;
+        let name = state.name_of(file);
+        state.change(Operation::Allocate(name, length))?;
         let number = state.faults.allocations;
         state.faults.allocations += 1;
         if state.faults.full_allocations.remove(&number) {
@@ -419,7 +426,8 @@ impl Disk for SimDisk {
 
     fn write_at(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Write(file.name.clone(), offset, bytes.len()))?;
+        let name = state.name_of(file);
+        state.change(Operation::Write(name, offset, bytes.len()))?;
         state.fits(file, offset as usize + bytes.len(), "write")?;
         let number = state.faults.writes;
         state.faults.writes += 1;
@@ -449,7 +457,8 @@ impl Disk for SimDisk {
 
     fn sync(&self, file: &SimFile) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Sync(file.name.clone()))?;
+        let name = state.name_of(file);
+        state.change(Operation::Sync(name))?;
         let number = state.faults.syncs;
         state.faults.syncs += 1;
         let fails = state.faults.failing_syncs.remove(&number);

@@ -4,7 +4,7 @@ use super::checkers::Holding;
 use super::disk::SimDisk;
 use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
 use super::scrub::Scrub;
-use super::upkeep::Upkeep;
+use super::upkeep::{Upkeep, Working};
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
@@ -38,6 +38,7 @@ struct DunlinProcess {
     upkeep: Upkeep<SimDisk>,
     scrub: Scrub<SimDisk>,
     was_reset: bool,
+    working: Working<SimDisk>,
     reader: Reader<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
@@ -121,6 +122,7 @@ impl Machine for DunlinMachine {
             upkeep: Upkeep::Resting,
             scrub: Scrub::new(),
             was_reset,
+            working: Working::Idle,
             reader: opened.reader,
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
@@ -214,6 +216,7 @@ impl Process for DunlinProcess {
     }
 
     fn append(&mut self, records: &[Record]) -> Appending {
+        self.working.catch_up(&mut self.log);
         match self.log.append(records) {
             Ok(places) => Appending::Durable(places),
             Err(AppendError::Full) => Appending::Full,
@@ -230,7 +233,9 @@ impl Process for DunlinProcess {
     }
 
     fn maintain(&mut self, seed: u64) -> Maintenance {
-        self.upkeep.step(&mut self.log, &self.node, seed)
+        // On a thread of its own: it may come at any time between the steps of a compaction.
+        let step = if seed.is_multiple_of(2) { self.working.step(&mut self.log) } else { None };
+        step.unwrap_or_else(|| self.upkeep.step(&mut self.log, &self.node, seed))
     }
 
     fn scrub(&mut self) -> Maintenance {

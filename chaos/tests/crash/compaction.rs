@@ -2,7 +2,7 @@
 
 use crate::model::{ACTOR, Model, delete, dot, hint, options, put, workload};
 use crate::power::{Run, check, check_lasting, crashes};
-use chaos::crash::{Scene, Stage};
+use chaos::crash::{Pace, Scene, Stage, Worker};
 use chaos::sim::SimDisk;
 use chaos::sim::disk::Fate;
 use dunlin::ring::PartitionId;
@@ -31,12 +31,13 @@ fn overwrites() -> Vec<Vec<Record>> {
 }
 
 /// Runs the workload with `pieces` of a compaction behind each batch, until the power goes.
-fn run(calls: u64, options: OpenOptions, pieces: usize) -> (Run, usize) {
+fn run(calls: u64, options: OpenOptions, pieces: usize, pace: Pace) -> (Run, usize) {
     let disk = Arc::new(SimDisk::new(1));
     disk.cut_power_after(calls);
     let (mut acknowledged, mut tried, mut finished, mut retired) = (0, 0, false, 0);
     if let Ok(mut scene) = Scene::open(&disk, options) {
         finished = true;
+        scene.jobs = Worker::new(pace);
         for batch in overwrites() {
             tried += batch.len();
             if scene.append(&batch).is_err() {
@@ -44,22 +45,22 @@ fn run(calls: u64, options: OpenOptions, pieces: usize) -> (Run, usize) {
                 break;
             }
             acknowledged += batch.len();
-            if (0..pieces).any(|_| scene.go_on().is_err()) {
+            if scene.work().is_err() || (0..pieces).any(|_| scene.go_on().is_err()) {
                 finished = false;
                 break;
             }
         }
         retired = scene.retired;
-        finished = finished && scene.store.log.close().is_ok();
+        finished = finished && scene.close().is_ok();
     }
     (Run { disk: disk.snapshot(), acknowledged, tried, finished }, retired)
 }
 
-fn every_crash(durability: Durability, pieces: usize) {
+fn every_crash(durability: Durability, pieces: usize, pace: Pace) {
     let records: Vec<Record> = overwrites().into_iter().flatten().collect();
     let options = OpenOptions { durability, ..options(ACTOR) };
     for calls in 0.. {
-        let (mut run, retired) = run(calls, options, pieces);
+        let (mut run, retired) = run(calls, options, pieces, pace);
         if durability == Durability::Os && !run.finished {
             run.acknowledged = 0;
         }
@@ -77,24 +78,29 @@ fn every_crash(durability: Durability, pieces: usize) {
 
 #[test]
 pub(crate) fn every_crash_while_compacting_leaves_what_was_acknowledged() {
-    every_crash(Durability::Fsync, 3);
+    every_crash(Durability::Fsync, 3, Pace::AtOnce);
+}
+
+#[test]
+pub(crate) fn every_crash_while_compacting_and_sealing_at_once_leaves_what_was_acknowledged() {
+    every_crash(Durability::Fsync, 4, Pace::StepByStep);
 }
 
 #[test]
 pub(crate) fn every_crash_of_a_slow_compaction_leaves_what_was_acknowledged() {
-    every_crash(Durability::Fsync, 1);
+    every_crash(Durability::Fsync, 1, Pace::AtOnce);
 }
 
 #[test]
 pub(crate) fn without_syncs_a_crash_while_compacting_still_leaves_a_prefix() {
-    every_crash(Durability::Os, 3);
+    every_crash(Durability::Os, 3, Pace::AtOnce);
 }
 
 #[test]
 pub(crate) fn a_crash_inside_the_recovery_of_a_compacted_log_changes_nothing() {
     let records: Vec<Record> = overwrites().into_iter().flatten().collect();
     for calls in (0..).step_by(3) {
-        let (run, _) = run(calls, options(ACTOR), 3);
+        let (run, _) = run(calls, options(ACTOR), 3, Pace::AtOnce);
         let disk = run.disk.snapshot();
         disk.crash_with(|_| Fate::Kept);
         for inside in 0.. {
@@ -120,7 +126,10 @@ pub(crate) fn a_crash_inside_the_recovery_of_a_compacted_log_changes_nothing() {
 fn written(batches: &[Vec<Record>]) -> (Arc<SimDisk>, Scene, Vec<Record>) {
     let disk = Arc::new(SimDisk::new(1));
     let mut scene = Scene::open(&disk, options(ACTOR)).unwrap();
-    batches.iter().for_each(|batch| drop(scene.append(batch).unwrap()));
+    for batch in batches {
+        scene.append(batch).unwrap();
+        scene.work().unwrap();
+    }
     (disk, scene, batches.iter().flatten().cloned().collect())
 }
 
@@ -194,6 +203,7 @@ pub(crate) fn a_compacted_log_reads_and_compacts_again() {
         for n in 0..12 {
             let batch = [put(0, &format!("key-{}", n % 5), dot(ACTOR, 1000 + 20 * round + n), 700)];
             scene.append(&batch).unwrap();
+            scene.work().unwrap();
             records.extend(batch);
         }
         compare(&disk, &records);
@@ -209,10 +219,13 @@ pub(crate) fn a_full_disk_only_puts_compaction_off() {
         let (disk, mut scene, mut records) = written(&overwrites());
         disk.set_capacity(disk.used() + spare);
         refused += u32::from(scene.compact().is_err());
-        assert!(!disk.file_names().iter().any(|name| name.ends_with("g.new")), "a rest of the output is left");
+        let made = |name: &&String| name.starts_with("segment-") && name.ends_with(".new");
+        // The next segment may be made ahead.
+        assert!(disk.file_names().iter().filter(made).count() <= 1, "a rest of the output is left");
         disk.set_capacity(1 << 30);
         let more = [put(0, "more", dot(ACTOR, 1000), 10)];
         scene.append(&more).unwrap();
+        scene.work().unwrap();
         records.extend(more);
         scene.compact().unwrap();
         assert!(scene.retired > 0);

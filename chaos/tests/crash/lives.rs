@@ -1,7 +1,7 @@
 //! Many lives of one store: random batches, random ends, and now and then some damage.
 
 use crate::model::{Model, delete_by, options, put_by};
-use chaos::crash::Scene;
+use chaos::crash::{Pace, Scene, Worker};
 use chaos::sim::SimDisk;
 use dunlin::base::Random;
 use dunlin::store::{AppendError, CompactionError, Durability, OpenOptions, Opened, Opening, Record, open};
@@ -49,6 +49,7 @@ fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u
         *next = table.map_or(0, |table| table.minted);
     }
     disk.cut_power_after(random.below(200));
+    scene.jobs = Worker::new(*random.pick(&Pace::ALL).unwrap());
     for _ in 0..random.below(12) {
         let mut batch = Vec::new();
         for _ in 0..random.between(1, 4) {
@@ -72,6 +73,9 @@ fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u
                 dots.for_each(|dot| assert!(history.minted.insert(dot), "seed {seed}: {dot:?} was minted twice"));
             }
         }
+        if scene.work().is_err() {
+            return;
+        }
         for _ in 0..random.below(8) {
             match scene.go_on() {
                 Ok(_) => {}
@@ -82,7 +86,7 @@ fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u
     }
     history.compactions += scene.retired;
     if random.chance(0.3) {
-        let _ = scene.store.log.close();
+        let _ = scene.close();
     }
 }
 

@@ -7,7 +7,8 @@ use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, Pee
 use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
 use crate::store::{
-    Body, Holder, LostRecord, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence,
+    Birth, Body, Durability, Holder, LostRecord, MemoryDisk, Moved, OpenOptions, Opened, Opening, PartitionTable, Place,
+    Published, Reader, Record, Recovered, Sequence, open,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,6 +19,9 @@ const EXCHANGE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The one partition of a scene.
 pub(super) const PARTITION: PartitionId = PartitionId(0);
+
+/// The one segment of a scene's logs.
+const SEGMENT: u32 = u32::MAX;
 
 /// Nodes with their logs, the letters between them, and the answers to clients.
 pub(super) struct Scene {
@@ -40,6 +44,8 @@ struct Station {
     appends: VecDeque<(usize, u64, Record)>,
     reads: VecDeque<(usize, u64, Place)>,
     reading: Reading,
+    /// What was written before the last clean restart.
+    stored: Option<Reader<MemoryDisk>>,
     resumed: usize,
     /// Numbers of records that the disk does not give back.
     lost: BTreeSet<usize>,
@@ -101,6 +107,18 @@ impl Scene {
     }
 
     fn open_with(&mut self, id: NodeId, complete: bool, log: Vec<Record>) {
+        let recovered = Recovered {
+            actor: Actor(id.0 * 100 + self.generation + 1),
+            opening: Opening::New,
+            tables: replay(&log, complete),
+            hints: BTreeMap::new(),
+            complete_by_default: complete,
+            findings: Vec::new(),
+        };
+        self.start(id, recovered, log);
+    }
+
+    fn start(&mut self, id: NodeId, recovered: Recovered, log: Vec<Record>) {
         self.generation += 1;
         let options = NodeOptions {
             node: id,
@@ -108,14 +126,6 @@ impl Scene {
             shards: self.shards[&id],
             seed: self.generation,
             timings: Timings { exchange_interval: EXCHANGE_INTERVAL, ..Timings::default() },
-        };
-        let recovered = Recovered {
-            actor: Actor(id.0 * 100 + self.generation),
-            opening: Opening::New,
-            tables: replay(&log, complete),
-            hints: BTreeMap::new(),
-            complete_by_default: complete,
-            findings: Vec::new(),
         };
         let down = self.stations.get(&id).map(|station| station.down.clone()).unwrap_or_default();
         let view = self.view(id, &down);
@@ -126,6 +136,7 @@ impl Scene {
             appends: VecDeque::new(),
             reads: VecDeque::new(),
             reading: Reading::AtOnce,
+            stored: None,
             resumed: 0,
             lost: BTreeSet::new(),
             renewals: 0,
@@ -146,6 +157,24 @@ impl Scene {
         let log = std::mem::take(&mut self.station(id).log);
         let complete = self.is_complete(id);
         self.open_with(id, complete, log);
+    }
+
+    /// The node's process ends cleanly; its store is opened again, under the same actor.
+    pub(super) fn restart(&mut self, id: NodeId) {
+        let disk = Arc::new(MemoryDisk::default());
+        let options = OpenOptions {
+            fresh_actor: self.actor(id),
+            segment_bytes: 1 << 16,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Complete,
+        };
+        let mut log = open(disk.clone(), options).unwrap().log;
+        log.append(&std::mem::take(&mut self.station(id).log)).unwrap();
+        log.close().unwrap();
+        let Opened { reader, recovered, .. } = open(disk, options).unwrap();
+        self.start(id, recovered, Vec::new());
+        self.station(id).stored = Some(reader);
     }
 
     /// The node finds its disk damaged, every record that counts intact: it comes back filling, under a new
@@ -297,8 +326,12 @@ impl Scene {
             let station = self.station(at);
             let number = place.offset as usize / 8 - 1;
             let there = number >= station.gone && !station.lost.contains(&number);
-            let answer = match station.log.get(number).filter(|_| there) {
-                Some(record) => StoreAnswer::Read(Box::new(record.clone())),
+            let record = match &station.stored {
+                Some(reader) if place.segment != SEGMENT => reader.read(place).ok(),
+                _ => station.log.get(number).filter(|_| there).cloned(),
+            };
+            let answer = match record {
+                Some(record) => StoreAnswer::Read(Box::new(record)),
                 None => StoreAnswer::ReadFailed,
             };
             self.feed(at, Input::Store { shard, id, answer });
@@ -530,7 +563,7 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
 }
 
 fn place(number: u32) -> Place {
-    Place { segment: 1, offset: number * 8, length: 104 }
+    Place { segment: SEGMENT, offset: number * 8, length: 104 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {

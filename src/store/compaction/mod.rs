@@ -42,7 +42,6 @@ mod tests;
 mod work;
 
 pub use error::CompactionError;
-pub(super) use output::is_unfinished_output;
 pub use source::Question;
 pub(super) use source::may_fill_a_slot;
 pub(super) use swap::Compacted;
