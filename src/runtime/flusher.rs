@@ -117,21 +117,24 @@ fn run(mut log: Log<RealDisk>, requests: &Receiver<FlushRequest>, answers: &Unbo
                 return;
             }
         }
-        if let Some(actor) = renewal {
-            let renewed = match log.renew(actor) {
-                Ok(()) => Flushed::Renewed(Some(log.actor())),
-                Err(AppendError::Full) => Flushed::Renewed(None),
-                Err(AppendError::Poisoned(error)) => Flushed::Poisoned(error.to_string()),
-            };
-            if answers.send(renewed).is_err() || log.failure().is_some() {
-                return;
-            }
+        if let Some(actor) = renewal
+            && (answers.send(renew(&mut log, actor)).is_err() || log.failure().is_some())
+        {
+            return;
         }
         if closing {
             let closed = log.close().map_err(|error| error.to_string());
             let _ = answers.send(Flushed::Closed(closed));
             return;
         }
+    }
+}
+
+fn renew(log: &mut Log<RealDisk>, actor: Actor) -> Flushed {
+    match log.renew(actor) {
+        Ok(()) => Flushed::Renewed(Some(log.actor())),
+        Err(AppendError::Full) => Flushed::Renewed(None),
+        Err(AppendError::Poisoned(error)) => Flushed::Poisoned(error.to_string()),
     }
 }
 
