@@ -28,6 +28,7 @@ mod network;
 pub mod oracle;
 mod outcomes;
 mod parcel;
+mod renewal;
 mod report;
 mod run;
 mod scrub;

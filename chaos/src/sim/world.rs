@@ -3,7 +3,7 @@
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
 use super::detection::Gossip;
-use super::machine::{Arming, Boot, DiskFaults, Machine, Newborn, Renewing};
+use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
@@ -24,9 +24,6 @@ use std::time::Duration;
 
 /// A command must be answered so long after its time-out, at the latest.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
-
-/// A driver asks a full disk again for a new actor.
-const RENEWED_AGAIN: Duration = Duration::from_millis(200);
 
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
@@ -362,7 +359,7 @@ impl World {
         self.up_to(self.swarm.flush_delay) + extra
     }
 
-    fn plan_flush(&mut self, node: usize) {
+    pub(super) fn plan_flush(&mut self, node: usize) {
         let delay = self.storage_delay(node);
         let station = &mut self.stations[node];
         let Some(running) = &mut station.running else { return };
@@ -413,40 +410,6 @@ impl World {
         if let Some(running) = &mut self.stations[node].running {
             running.flushing = false;
         }
-        self.plan_flush(node);
-    }
-
-    /// The log goes on under a new actor; the node hears of it some time later.
-    fn renew(&mut self, node: usize, before: Arming) {
-        let (boot, actor) = (self.stations[node].boot, self.random.u64());
-        let Some(running) = &mut self.stations[node].running else { return };
-        let renewing = running.process.renew(actor);
-        self.note_strike(node, before);
-        match renewing {
-            Renewing::Renewed(actor) => {
-                let delay = self.up_to(self.swarm.flush_delay / 4);
-                self.after(delay, Happening::Renewed { node, boot, actor });
-            }
-            Renewing::Full => self.after(RENEWED_AGAIN, Happening::Flush { node, boot }),
-            Renewing::Poisoned => {
-                self.tally.count("disk: log poisoned");
-                self.power_off(node);
-            }
-        }
-    }
-
-    /// What the disk's clocks claimed of damaged partitions goes with this: it counts as lost now.
-    fn renewed(&mut self, node: usize, boot: u64, actor: Actor) {
-        if !self.is_current(node, boot) {
-            return;
-        }
-        self.note(node, "renewed", 0, 0);
-        self.workload.oracle.lose_disk(self.now);
-        if let Some(running) = &mut self.stations[node].running {
-            running.queue.pop_front();
-            running.flushing = false;
-        }
-        self.feed(node, Input::Renewed { actor });
         self.plan_flush(node);
     }
 
