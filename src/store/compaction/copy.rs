@@ -149,7 +149,10 @@ impl<D: Disk> Copying<D> {
     fn copy(&mut self, source: &Source<D>, segment: u32, entry: &KeyEntry) -> Result<(), CompactionError> {
         let place = place_of(segment, entry);
         let damaged = |error| CompactionError::of_read(segment, error);
-        let (header, payload) = source.reader.read_framed(place).map_err(damaged)?;
+        let again =
+            source.reader.read_frame(place, |frame, codec| (frame.header, frame.payload_again(codec, &entry.key)));
+        let (header, payload) = again.map_err(damaged)?;
+        let payload = payload.map_err(|why| damaged(crate::store::ReadError::Damaged { place, what: why.what() }))?;
         if header.sequence != entry.sequence {
             let what = "another record than the key file says";
             return Err(damaged(crate::store::ReadError::Damaged { place, what }));
