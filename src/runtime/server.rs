@@ -25,7 +25,7 @@ use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
 use crate::node::{Control, Node, NodeOptions, View};
-use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Reader, Recovered};
+use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Reader, Recovered};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -255,6 +255,7 @@ fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDis
         durability: settings.storage.durability,
         boot: boot(),
         birth: Birth::Filling,
+        codec: CodecOptions { compression: settings.storage.compression.clone() },
     };
     store::open(disk, options).map_err(|error| match error {
         OpenError::Locked => ServeError::Refused(format!(

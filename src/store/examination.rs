@@ -116,7 +116,7 @@ impl<D: Disk> Examination<D> {
         let mut window = Window::new(&*self.disk, &file, limit);
         while offset < limit {
             let seat = Seat { segment, generation, offset: offset as u32 };
-            let Ok((header, _)) = window.frame(seat)? else { break };
+            let Ok(header) = window.frame(seat)?.map(|frame| frame.header) else { break };
             offset += header.frame_bytes() as u64;
             self.verified_bytes += header.frame_bytes() as u64;
             if offset >= pause && offset < limit {

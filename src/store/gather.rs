@@ -1,6 +1,5 @@
 //! Key files and the tail's entries as tables: which record of each key counts.
 
-use super::frame;
 use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError, KeySource, Merge};
 use super::latest::Latest;
 use super::reader::OpenSegment;
@@ -82,8 +81,7 @@ impl Gathered {
             let Some(OpenSegment { file, generation }) = log.reader.file(place.segment)? else { continue };
             let mut window = Window::new(&*log.disk, &file, Framed::end(&live));
             for framed in &live {
-                let record =
-                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let record = window.record(log.reader.codec(), framed, generation)?;
                 let Framed { sequence, place } = *framed;
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 if let Body::Object { object, .. } = &record.body {

@@ -87,7 +87,7 @@ impl<D: Disk> Log<D> {
     /// opened to make it; places and sequences are in the batch's order. Somebody should do the log's
     /// jobs ([`Log::next_job`]) meanwhile: a batch that begins a segment does them while too many segments wait.
     pub fn append(&mut self, records: &[Record]) -> Result<Vec<(Place, Sequence)>, AppendError> {
-        let entries = Entry::all_after(self.last, records);
+        let entries = Entry::all_after(self.reader.codec(), self.last, records);
         let before = self.newest();
         let places = self.write(&entries)?;
         if self.settings.durability == Durability::Fsync && !broken(Mutation::AnswerBeforeSync) {

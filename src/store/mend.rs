@@ -1,6 +1,5 @@
 //! Looking closely at the sealed log, and writing anew what can be.
 
-use super::frame;
 use super::identity::sync_names;
 use super::key_file::{KeyFile, write_key_file};
 use super::reader::OpenSegment;
@@ -51,8 +50,7 @@ impl ReadBack {
             if !counts || lost.contains(framed.sequence.0) {
                 continue;
             }
-            let payload = window.frame(framed.seat(generation))?.ok();
-            let record = payload.and_then(|(_, payload)| frame::decode(payload));
+            let record = window.record(reader.codec(), framed, generation)?;
             let record = record.ok_or(OpenError::NotUnderstood { sequence: framed.sequence, place: framed.place })?;
             see(&record);
             // Whose counters count does not matter: only the key file comes of this.

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod claims;
+mod codec;
 mod compaction;
 mod disk;
 mod envelope;
@@ -45,6 +46,7 @@ mod tail_run;
 mod tracker;
 mod verdict;
 
+pub use codec::{CodecOptions, Compression, CompressionRules};
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use examination::{Damage, Examination, Examined};

@@ -1,5 +1,6 @@
 //! Opening a data directory: survey, verdict, recovery, and what has to be written before anything is served.
 
+use super::codec::CodecOptions;
 use super::identity::{Birth, Durability, Ending, FoundIdentity, Identity};
 use super::recovery::Recovery;
 use super::setback::Setback;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub const DEFAULT_SEGMENT_BYTES: u32 = 64 << 20;
 
 /// How to open a store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
     /// Drawn by the driver for this opening; used if a new actor is needed.
     pub fresh_actor: Actor,
@@ -25,6 +26,8 @@ pub struct OpenOptions {
     pub boot: u64,
     /// What a new directory is born as; with a file `genesis` in it, always complete.
     pub birth: Birth,
+    /// How payloads are encoded.
+    pub codec: CodecOptions,
 }
 
 /// An open store.
@@ -129,6 +132,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         }
     }
 
@@ -153,7 +157,8 @@ mod tests {
         let disk = Arc::new(MemoryDisk::default());
         let mut log = open(disk.clone(), options(7)).unwrap().log;
         let entries = [(2, put("a", 2, 1)), (1, put("a", 1, 1)), (3, put("b", 3, 3))];
-        let entries: Vec<Entry> = entries.iter().map(|(at, record)| Entry::of(Sequence(*at), record)).collect();
+        let codec = log.reader.codec().clone();
+        let entries: Vec<Entry> = entries.iter().map(|(at, record)| Entry::of(&codec, Sequence(*at), record)).collect();
         log.write(&entries).unwrap();
         log.close().unwrap();
         let store = open(disk, options(8)).unwrap();

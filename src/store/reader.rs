@@ -1,7 +1,8 @@
 //! Reading one record by its place, from any thread.
 
 use super::checkpoint::remove_if_there;
-use super::frame::{self, FRAME_HEADER_BYTES, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
+use super::codec::{Codec, Undecodable};
+use super::frame::{self, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, MAX_FRAME_BYTES, Seat};
 use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
 use super::{Disk, DiskError, DiskErrorKind, Place, Record};
@@ -19,6 +20,7 @@ const MAX_SUSPECTS: usize = 256;
 /// Reads records. Clones share one set of open files.
 pub struct Reader<D: Disk> {
     disk: Arc<D>,
+    codec: Arc<Codec>,
     segments: Arc<Mutex<Segments<D::File>>>,
 }
 
@@ -67,12 +69,12 @@ enum Marker {
 
 impl<D: Disk> Clone for Reader<D> {
     fn clone(&self) -> Self {
-        Reader { disk: self.disk.clone(), segments: self.segments.clone() }
+        Reader { disk: self.disk.clone(), codec: self.codec.clone(), segments: self.segments.clone() }
     }
 }
 
 impl<D: Disk> Reader<D> {
-    pub(super) fn new(disk: Arc<D>) -> Self {
+    pub(super) fn new(disk: Arc<D>, codec: Arc<Codec>) -> Self {
         let segments = Segments {
             marker: Marker::Absent,
             suspects: BTreeMap::new(),
@@ -81,7 +83,12 @@ impl<D: Disk> Reader<D> {
             files: BTreeMap::new(),
             uses: 0,
         };
-        Reader { disk, segments: Arc::new(Mutex::new(segments)) }
+        Reader { disk, codec, segments: Arc::new(Mutex::new(segments)) }
+    }
+
+    /// How payloads are decoded, and encoded.
+    pub(super) fn codec(&self) -> &Arc<Codec> {
+        &self.codec
     }
 
     /// Reads and verifies the record at `place`. After a damaged one the next opening verifies all, and
@@ -92,8 +99,8 @@ impl<D: Disk> Reader<D> {
 
     /// The same, for whoever looks closely: nothing comes of an error.
     pub(super) fn read_again(&self, place: Place) -> Result<Record, ReadError> {
-        let (generation, bytes) = self.read_frame(place)?;
-        record_in(place, generation, &bytes)
+        let record = self.frame_at(place, |frame, codec| frame.record(codec))?;
+        record.map_err(|error| undecodable(place, error))
     }
 
     /// Reads and verifies the record at `place` if that takes no waiting for the device: none if its segment
@@ -106,27 +113,28 @@ impl<D: Disk> Reader<D> {
             Err(error) if error.kind == DiskErrorKind::Failed => None,
             read => read.map_err(ReadError::Disk)?,
         };
-        let frame =
-            |bytes: &[u8]| record_in(place, generation, bytes.get(..frame_length(bytes, place)).unwrap_or(bytes));
-        self.heed(place, bytes.map(|bytes| frame(&bytes)).transpose())
+        let Some(bytes) = bytes else { return Ok(None) };
+        let frame = frame_in(place, generation, bytes.get(..frame_length(&bytes, place)).unwrap_or(&bytes));
+        let record = frame.and_then(|frame| frame.record(&self.codec).map_err(|error| undecodable(place, error)));
+        self.heed(place, record.map(Some))
     }
 
-    /// The frame at `place`, verified: its header and its payload.
-    pub(super) fn read_framed(&self, place: Place) -> Result<(FrameHeader, Vec<u8>), ReadError> {
-        let (generation, bytes) = self.heed(place, self.read_frame(place))?;
-        let payload = self.heed(place, payload_in(place, generation, &bytes))?;
-        let header = FrameHeader::parse(&bytes).ok_or(ReadError::Damaged { place, what: "no header" })?;
-        Ok((header, payload.to_vec()))
+    /// Shows the frame at `place`, verified, to `see`.
+    pub(super) fn read_frame<T>(
+        &self,
+        place: Place,
+        see: impl FnOnce(&Frame<'_>, &Codec) -> T,
+    ) -> Result<T, ReadError> {
+        self.heed(place, self.frame_at(place, see))
     }
 
-    /// The verified payload of the frame at `place`.
-    pub(super) fn read_payload(&self, place: Place) -> Result<Vec<u8>, ReadError> {
-        let (generation, bytes) = self.heed(place, self.read_frame(place))?;
-        self.heed(place, payload_in(place, generation, &bytes).map(<[u8]>::to_vec))
+    fn frame_at<T>(&self, place: Place, see: impl FnOnce(&Frame<'_>, &Codec) -> T) -> Result<T, ReadError> {
+        let (generation, bytes) = self.read_bytes(place)?;
+        frame_in(place, generation, &bytes).map(|frame| see(&frame, &self.codec))
     }
 
     /// The bytes at `place`, and the generation of their segment.
-    fn read_frame(&self, place: Place) -> Result<(u64, Vec<u8>), ReadError> {
+    fn read_bytes(&self, place: Place) -> Result<(u64, Vec<u8>), ReadError> {
         let damaged = |what| ReadError::Damaged { place, what };
         if place.length as usize > MAX_FRAME_BYTES {
             return Err(damaged("longer than any record"));
@@ -279,20 +287,18 @@ fn frame_length(bytes: &[u8], place: Place) -> usize {
     FrameHeader::parse(bytes).map_or(place.length as usize, |header| header.frame_bytes().min(place.length as usize))
 }
 
-/// The record in the bytes of the frame at `place`, verified.
-fn record_in(place: Place, generation: u64, bytes: &[u8]) -> Result<Record, ReadError> {
-    let payload = payload_in(place, generation, bytes)?;
-    frame::decode(payload).ok_or(ReadError::Damaged { place, what: "the checksum fits, the contents are not a record" })
-}
-
-fn payload_in(place: Place, generation: u64, bytes: &[u8]) -> Result<&[u8], ReadError> {
+/// The frame that fills the bytes at `place`, verified.
+fn frame_in(place: Place, generation: u64, bytes: &[u8]) -> Result<Frame<'_>, ReadError> {
     let damaged = |what| ReadError::Damaged { place, what };
     let seat = Seat { segment: place.segment, generation, offset: place.offset };
-    match frame::verify(seat, bytes) {
-        Ok((_, payload)) => Ok(payload),
-        Err(FrameError::Damaged) => Err(damaged("the checksum does not fit")),
-        Err(FrameError::UnknownFormat(_)) => Err(damaged("unknown record format")),
-    }
+    frame::verify(seat, bytes).map_err(|error| match error {
+        FrameError::Damaged => damaged("the checksum does not fit"),
+        FrameError::UnknownFormat(_) => damaged("unknown record format"),
+    })
+}
+
+fn undecodable(place: Place, why: Undecodable) -> ReadError {
+    ReadError::Damaged { place, what: why.what() }
 }
 
 impl<F> Segments<F> {

@@ -2,8 +2,9 @@
 
 use super::checkpoint::checkpoint_name;
 use super::checkpoint::is_checkpoint;
+use super::codec::Codec;
 use super::compaction::Compacted;
-use super::frame::{self, Entry};
+use super::frame::Entry;
 use super::gather::Gathered;
 use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
 use super::job::Jobs;
@@ -67,7 +68,7 @@ impl<D: Disk> Recovery<D> {
             super::Opening::Renewed { .. } => identity.replace(&*disk)?,
             super::Opening::New | super::Opening::Kept => {}
         }
-        let reader = Reader::new(disk.clone());
+        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&options.codec)));
         let mut finished = VecDeque::new();
         for sealed in &identity.sealed.segments {
             reader.admit(sealed.segment, sealed.generation, None);
@@ -175,8 +176,7 @@ impl<D: Disk> Recovery<D> {
             let mut window = Window::new(&*self.log.disk, &file, Framed::end(run));
             for framed in run {
                 let Framed { sequence, place } = *framed;
-                let record =
-                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let record = window.record(self.log.reader.codec(), framed, generation)?;
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 tail.note(actor, sequence, &record, place);
                 remember(&mut self.tables, &record);
@@ -189,26 +189,24 @@ impl<D: Disk> Recovery<D> {
     /// in the page cache alone, and a sync of the old file would not tell (PROTOCOL R17).
     fn copy_tail(&mut self, tail: &[Framed]) -> Result<(), OpenError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for framed in tail {
-            let payload = self.log.reader.read_payload(framed.place)?;
-            bytes += payload.len();
-            batch.push((*framed, payload));
+        for Framed { sequence, place } in tail.iter().copied() {
+            let record = self.log.reader.read_frame(place, |frame, codec| frame.record(codec))?;
+            bytes += place.length as usize;
+            batch.push((sequence, record.map_err(|_| OpenError::NotUnderstood { sequence, place })?));
             if bytes >= COPY_BYTES {
-                self.copy_batch(std::mem::take(&mut batch))?;
+                self.copy_batch(&batch)?;
+                batch.clear();
                 bytes = 0;
             }
         }
-        self.copy_batch(batch)
+        self.copy_batch(&batch)
     }
 
-    fn copy_batch(&mut self, batch: Vec<(Framed, Vec<u8>)>) -> Result<(), OpenError> {
-        let mut records = Vec::with_capacity(batch.len());
-        for (Framed { sequence, place }, payload) in batch {
-            let record = frame::decode(&payload).ok_or(OpenError::NotUnderstood { sequence, place })?;
-            remember(&mut self.tables, &record);
-            records.push((sequence, record));
-        }
-        let entries: Vec<Entry<'_>> = records.iter().map(|(sequence, record)| Entry::of(*sequence, record)).collect();
+    fn copy_batch(&mut self, batch: &[(Sequence, Record)]) -> Result<(), OpenError> {
+        batch.iter().for_each(|(_, record)| remember(&mut self.tables, record));
+        let codec = self.log.reader.codec();
+        let entries: Vec<Entry<'_>> =
+            batch.iter().map(|(sequence, record)| Entry::of(codec, *sequence, record)).collect();
         self.log.write(&entries).map_err(append_failed)?;
         Ok(())
     }
@@ -261,7 +259,8 @@ impl<D: Disk> Recovery<D> {
     fn write_resets(&mut self, clocks: BTreeMap<PartitionId, DotSet>) -> Result<(), OpenError> {
         let records: Vec<Record> =
             clocks.into_iter().map(|(partition, clock)| Record { partition, body: Body::Reset { clock } }).collect();
-        self.log.write(&Entry::all_after(self.log.last, &records)).map_err(append_failed)?;
+        let entries = Entry::all_after(self.log.reader.codec(), self.log.last, &records);
+        self.log.write(&entries).map_err(append_failed)?;
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use dunlin::base::{HybridTime, Key, NodeId};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
 use dunlin::ring::PartitionId;
 use dunlin::store::{
-    Birth, Body, Durability, HintBody, Leftover, OpenOptions, Opened, PartitionTable, Place, Record, Recovered,
-    RecoveredHint, Sequence,
+    Birth, Body, CodecOptions, Durability, HintBody, Leftover, OpenOptions, Opened, PartitionTable, Place, Record,
+    Recovered, RecoveredHint, Sequence,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,7 @@ pub fn options(actor: u64) -> OpenOptions {
         durability: Durability::Fsync,
         boot: 1,
         birth: Birth::Complete,
+        codec: CodecOptions::default(),
     }
 }
 

@@ -10,8 +10,8 @@ use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, Depth, Disk, Durability, FileName, Log, OpenOptions, Opening, Place, Reader, Record, Sequence,
-    inspect, open,
+    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, Log, OpenOptions, Opening, Place,
+    Reader, Record, Sequence, inspect, open,
 };
 use std::sync::Arc;
 
@@ -100,6 +100,9 @@ impl Machine for DunlinMachine {
             birth: match boot.newborn {
                 Newborn::Complete => Birth::Complete,
                 Newborn::Filling => Birth::Filling,
+            },
+            codec: CodecOptions {
+                compression: if boot.seed.is_multiple_of(2) { Compression::Lz4 } else { Compression::None }.into(),
             },
         };
         let opened = open(self.disk.clone(), options).ok()?;

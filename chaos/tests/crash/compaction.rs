@@ -60,7 +60,7 @@ fn every_crash(durability: Durability, pieces: usize, pace: Pace) {
     let records: Vec<Record> = overwrites().into_iter().flatten().collect();
     let options = OpenOptions { durability, ..options(ACTOR) };
     for calls in 0.. {
-        let (mut run, retired) = run(calls, options, pieces, pace);
+        let (mut run, retired) = run(calls, options.clone(), pieces, pace);
         if durability == Durability::Os && !run.finished {
             run.acknowledged = 0;
         }

@@ -108,7 +108,7 @@ pub(crate) fn every_crash(durability: Durability, pace: Pace) {
     let options = OpenOptions { durability, ..options(ACTOR) };
     let mut sealing = 0;
     for calls in 0.. {
-        let mut run = run(calls, options, pace);
+        let mut run = run(calls, options.clone(), pace);
         if durability == Durability::Os && !run.finished {
             run.acknowledged = 0;
         }
@@ -197,7 +197,7 @@ pub(crate) fn a_killed_process_loses_nothing_that_the_page_cache_has() {
 pub(crate) fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
     let disk = Arc::new(SimDisk::new(1));
     let lazy = OpenOptions { durability: Durability::Os, ..options(ACTOR) };
-    let mut store = open(disk.clone(), lazy).unwrap();
+    let mut store = open(disk.clone(), lazy.clone()).unwrap();
     store.log.append(&workload()[0]).unwrap();
     disk.crash_with(|_| Fate::Dropped);
     let store = open(disk.clone(), OpenOptions { boot: 2, ..options(8) }).unwrap();

@@ -7,7 +7,8 @@ use super::work::Ask;
 use crate::base::Key;
 use crate::causal::{DotSet, Object};
 use crate::ring::PartitionId;
-use crate::store::frame::{self, Entry, FrameHeader, Seat};
+use crate::store::codec::{Codec, Stored, Undecodable};
+use crate::store::frame::{self, Entry, Frame, FrameHeader, Seat};
 use crate::store::key_file::{EntryKind, KeyEntry, KeyFileError, KeySource, Merge};
 use crate::store::sealed::SealedSegment;
 use crate::store::{Body, Disk, ReadError, Record, Sequence};
@@ -15,6 +16,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// Entries looked at before something is asked: an answer may come from another thread.
 const ENTRIES_AT_ONCE: usize = 256;
+
+/// A frame's header, and its payload for another place.
+type Again = (FrameHeader, Result<Stored, Undecodable>);
 
 /// A copy under way: the entries of all inputs in order of key.
 pub(super) struct Copying<D: Disk> {
@@ -151,10 +155,12 @@ impl<D: Disk> Copying<D> {
     fn copy(&mut self, source: &Source<D>, segment: u32, entry: &KeyEntry) -> Result<(), CompactionError> {
         let place = place_of(segment, entry);
         let damaged = |error| CompactionError::of_read(segment, error);
-        let (header, payload) = match source.reader.read_framed(place) {
-            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => rewritten_delete(entry),
+        let again = |frame: &Frame<'_>, codec: &Codec| (frame.header, frame.payload_again(codec, &entry.key));
+        let (header, payload) = match source.reader.read_frame(place, again) {
+            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => rewritten_delete(source.reader.codec(), entry),
             read => read.map_err(damaged)?,
         };
+        let payload = payload.map_err(|why| damaged(ReadError::Damaged { place, what: why.what() }))?;
         if header.sequence != entry.sequence {
             let what = "another record than the key file says";
             return Err(damaged(ReadError::Damaged { place, what }));
@@ -169,14 +175,14 @@ impl<D: Disk> Copying<D> {
 }
 
 /// A delete that cannot be read says nothing that its key file's entry does not: the checkpoint has its dots.
-fn rewritten_delete(entry: &KeyEntry) -> (FrameHeader, Vec<u8>) {
+fn rewritten_delete(codec: &Codec, entry: &KeyEntry) -> Again {
     let (key, object, dots) = (entry.key.clone(), Object::default(), DotSet::EMPTY);
     let record = Record { partition: entry.partition, body: Body::Object { key, object, dots, minted: None } };
     let seat = Seat { segment: 0, generation: 0, offset: 0 };
     let mut bytes = Vec::new();
-    Entry::of(entry.sequence, &record).put(&mut bytes, seat, Sequence(entry.sequence.0.saturating_sub(1)));
-    let (header, payload) = frame::verify(seat, &bytes).expect("a frame is valid where it was put");
-    (header, payload.to_vec())
+    Entry::of(codec, entry.sequence, &record).put(&mut bytes, seat, Sequence(entry.sequence.0.saturating_sub(1)));
+    let frame = frame::verify(seat, &bytes).expect("a frame is valid where it was put");
+    (frame.header, frame.payload_again(codec, &entry.key))
 }
 
 /// A merge does not say whose error it is but for damage.

@@ -2,6 +2,7 @@
 
 use super::CompactionError;
 use crate::base::{Mutation, broken};
+use crate::store::codec::Stored;
 use crate::store::frame::{FrameHeader, Seat, put_again};
 use crate::store::identity::sync_names;
 use crate::store::key_file::{KeyEntry, KeyRun, key_file_name, write_key_file};
@@ -53,7 +54,7 @@ impl<F> Output<F> {
         disk: &D,
         entry: &KeyEntry,
         header: FrameHeader,
-        payload: &[u8],
+        payload: &Stored,
     ) -> Result<(), CompactionError> {
         let mut header = header;
         if broken(Mutation::CompactByPosition) {

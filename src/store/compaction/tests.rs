@@ -5,7 +5,8 @@ use crate::ring::PartitionId;
 use crate::store::memory::MemoryDisk;
 use crate::store::segment::unfinished_name;
 use crate::store::{
-    Birth, Body, Durability, HintBody, Holder, Moved, OpenOptions, Opened, Opening, Record, Sequence, inspect, open,
+    Birth, Body, CodecOptions, Compression, Durability, HintBody, Holder, Moved, OpenOptions, Opened, Opening, Record,
+    Sequence, inspect, open,
 };
 use crate::store::{Depth, Disk};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ fn options(actor: u64) -> OpenOptions {
         durability: Durability::Fsync,
         boot: 1,
         birth: Birth::Complete,
+        codec: CodecOptions::default(),
     }
 }
 
@@ -98,6 +100,32 @@ fn what_is_not_answered_is_kept_and_every_move_is_told() {
     drop(compaction);
     store.log.begin_compaction(ALL);
     assert!(moved.iter().all(|moved| store.reader.read(moved.from).is_err() && store.reader.read(moved.to).is_ok()));
+}
+
+#[test]
+fn a_copy_has_the_compression_that_the_rules_give_by_now() {
+    let records: Vec<Record> = (1..40).map(|counter| put(&format!("key {counter:02}"), counter)).collect();
+    let (disk, store) = store(&records);
+    store.log.close().unwrap();
+    let bytes = |disk: &Arc<MemoryDisk>| inspect(disk, Depth::Frames).unwrap().sealed.iter().map(|s| s.bytes).sum();
+    let mut lengths: Vec<u64> = vec![bytes(&disk)];
+    for (life, compression) in [(8, Compression::Lz4), (9, Compression::Lz4), (10, Compression::None)] {
+        let codec = CodecOptions { compression: compression.into() };
+        let mut store = open(disk.clone(), OpenOptions { codec, segment_bytes: 1 << 20, ..options(life) }).unwrap();
+        let compaction = copied(&mut store, &mut |_| Vec::new());
+        store.log.install(&compaction).unwrap();
+        store.log.retire(&compaction).unwrap();
+        store.log.close().unwrap();
+        lengths.push(bytes(&disk));
+        let store = open(disk.clone(), options(20 + life)).unwrap();
+        for record in &records {
+            let key = record.body.slot_key().unwrap();
+            let place = store.recovered.tables[&PartitionId(0)].index.candidates(key.hash64()).next().unwrap();
+            assert_eq!(store.reader.read(place).unwrap(), *record);
+        }
+    }
+    let [plain, short, same, again] = lengths[..] else { panic!("four lengths") };
+    assert!(short * 2 < plain && same == short && again == plain, "{lengths:?}");
 }
 
 #[test]

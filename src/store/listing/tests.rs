@@ -4,15 +4,22 @@ use crate::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
 use crate::ring::PartitionId;
 use crate::store::memory::MemoryDisk;
 use crate::store::{
-    Birth, Body, CompactionOptions, Durability, HintBody, Holder, OpenOptions, Opened, Place, Progress, Question,
-    Record, open,
+    Birth, Body, CodecOptions, CompactionOptions, Durability, HintBody, Holder, OpenOptions, Opened, Place, Progress,
+    Question, Record, open,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn options(segment_bytes: u32) -> OpenOptions {
-    OpenOptions { fresh_actor: Actor(7), segment_bytes, durability: Durability::Fsync, boot: 1, birth: Birth::Complete }
+    OpenOptions {
+        fresh_actor: Actor(7),
+        segment_bytes,
+        durability: Durability::Fsync,
+        boot: 1,
+        birth: Birth::Complete,
+        codec: CodecOptions::default(),
+    }
 }
 
 fn dots(counter: u64) -> DotSet {
