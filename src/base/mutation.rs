@@ -45,6 +45,7 @@ pub enum Mutation {
     CompactByPosition,
     TimeoutAsNotWritten,
     TokenNotVerified,
+    ListingSkips,
 }
 
 impl Mutation {
@@ -88,6 +89,7 @@ impl Mutation {
         (Mutation::CompactByPosition, "compact-by-position", "R12"),
         (Mutation::TimeoutAsNotWritten, "timeout-as-not-written", "P11"),
         (Mutation::TokenNotVerified, "token-not-verified", "tokens are authenticated"),
+        (Mutation::ListingSkips, "listing-skips", "P3"),
     ];
 
     /// The mutation of this name.

@@ -1,9 +1,9 @@
 //! Everything that can happen to a node.
 
 use crate::base::NodeId;
-use crate::replication::{Command, Message};
+use crate::replication::{Command, ListCommand, Message};
 use crate::ring::Layout;
-use crate::store::{Moved, Place, Record, Sequence};
+use crate::store::{KeyPage, Moved, Place, Record, Sequence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,6 +16,20 @@ pub enum Input {
         request: u64,
         /// What the client asks.
         command: Command,
+    },
+    /// A client asks for a page of keys; the answer carries `request` back.
+    List {
+        /// The driver's number, unique among those of commands, too.
+        request: u64,
+        /// What the client asks.
+        command: ListCommand,
+    },
+    /// The one answer to `Effect::List`.
+    Listed {
+        /// The request's number.
+        id: u64,
+        /// The page; none if the store could not be read.
+        page: Option<KeyPage>,
     },
     /// A peer says something. The driver has authenticated `from`.
     Message {

@@ -148,7 +148,8 @@ impl Shard {
             Input::View(view) => self.change_view(turn, view),
             Input::Relocated(moved) => moved.iter().for_each(|moved| self.relocate(moved)),
             Input::Space(space) => self.space = space,
-            Input::Tick => {}
+            // Of the node as a whole.
+            Input::List { .. } | Input::Listed { .. } | Input::Tick => {}
         }
         while let Some(timer) = self.timers.due(turn.now.time) {
             self.timer(turn, timer);
@@ -185,6 +186,8 @@ impl Shard {
                 let batch = super::exchange::Batch { objects, unplaced, next, failed };
                 self.pulled(turn, from, session, source, batch);
             }
+            // Of the node as a whole.
+            Message::List { .. } | Message::Listed { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ mod control;
 mod exchange;
 mod forwards;
 mod hints;
+mod listings;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod reads;

@@ -4,9 +4,12 @@
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
 use crate::causal::{Actor, DotSet};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
-use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
+use crate::replication::{
+    Command, Condition, Failure, ListCommand, Message, NewContent, Operation, Options, Outcome, WriteResult,
+};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
 use crate::store::{Body, Holder, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
+use crate::store::{KeyPage, KeyQuery, Reach};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,7 @@ struct Station {
     gone: usize,
     appends: VecDeque<(usize, u64, Record)>,
     reads: VecDeque<(usize, u64, Place)>,
+    lists: VecDeque<(u64, KeyQuery, Vec<PartitionId>)>,
     reading: Reading,
     resumed: usize,
     notices: Vec<Notice>,
@@ -119,6 +123,7 @@ impl Scene {
             gone: 0,
             appends: VecDeque::new(),
             reads: VecDeque::new(),
+            lists: VecDeque::new(),
             reading: Reading::AtOnce,
             resumed: 0,
             notices: Vec::new(),
@@ -220,6 +225,7 @@ impl Scene {
         effects.into_iter().for_each(|effect| self.carry_out(at, effect));
         if self.station(at).reading == Reading::AtOnce {
             self.read(at);
+            self.list(at);
         }
     }
 
@@ -231,6 +237,7 @@ impl Scene {
             }
             Effect::Append { shard, id, record } => station.appends.push_back((shard, id, record)),
             Effect::Read { shard, id, place } => station.reads.push_back((shard, id, place)),
+            Effect::List { id, query, partitions } => station.lists.push_back((id, query, partitions)),
             Effect::Resume { .. } => station.resumed += 1,
             Effect::Answer { request, outcome } => self.answers.entry(request).or_default().push(outcome),
             Effect::Notice(notice) => station.notices.push(notice),
@@ -293,6 +300,29 @@ impl Scene {
             };
             self.feed(at, Input::Store { shard, id, answer });
         }
+    }
+
+    /// The store answers every listing the node has asked for.
+    pub(super) fn list(&mut self, at: NodeId) {
+        while let Some((id, query, partitions)) = self.station(at).lists.pop_front() {
+            let page = page_of(&self.station(at).log, &query, &partitions);
+            self.feed(at, Input::Listed { id, page: Some(page) });
+        }
+    }
+
+    /// The store cannot list its keys.
+    pub(super) fn fail_lists(&mut self, at: NodeId) {
+        while let Some((id, ..)) = self.station(at).lists.pop_front() {
+            self.feed(at, Input::Listed { id, page: None });
+        }
+    }
+
+    /// A client asks `at` for a page; the answer is found under the number returned.
+    pub(super) fn list_command(&mut self, at: NodeId, command: ListCommand) -> u64 {
+        self.next_request += 1;
+        let request = self.next_request;
+        self.feed(at, Input::List { request, command });
+        request
     }
 
     /// Compaction copies every record that counts, and removes all that were there.
@@ -571,4 +601,24 @@ pub(super) fn written(outcome: Outcome) -> WriteResult {
 pub(super) fn failure(outcome: Option<Outcome>) -> Failure {
     let Some(Outcome::Failed(failure)) = outcome else { panic!("not a failure: {outcome:?}") };
     failure
+}
+
+/// What a store would list: keys whose newest record has a version.
+fn page_of(log: &[Record], query: &KeyQuery, partitions: &[PartitionId]) -> KeyPage {
+    let mut newest: BTreeMap<&Key, (PartitionId, bool)> = BTreeMap::new();
+    for record in log {
+        if let Body::Object { key, object, .. } = &record.body {
+            newest.insert(key, (record.partition, !object.versions.is_empty()));
+        }
+    }
+    let asked_for = |key: &Key| key.as_bytes().starts_with(&query.prefix) && key.as_bytes() >= query.from.as_ref();
+    let live =
+        newest.into_iter().filter(|(key, (partition, live))| *live && partitions.contains(partition) && asked_for(key));
+    let mut keys: Vec<Key> = live.map(|(key, _)| key.clone()).collect();
+    if keys.len() < query.limit {
+        return KeyPage { keys, reach: Reach::End };
+    }
+    keys.truncate(query.limit);
+    let reach = keys.last().cloned().map_or(Reach::End, Reach::Through);
+    KeyPage { keys, reach }
 }
