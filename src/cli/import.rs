@@ -141,7 +141,8 @@ impl Sibling {
     /// A value of a line; none if its time is over.
     fn of(version: &Value) -> Result<Option<Sibling>, String> {
         let text = |name: &str| version.get(name).and_then(Value::as_str);
-        let value = text("value_b64").and_then(|value| STANDARD.decode(value).ok()).ok_or("a sibling has no value_b64")?;
+        let value =
+            text("value_b64").and_then(|value| STANDARD.decode(value).ok()).ok_or("a sibling has no value_b64")?;
         let ttl_ms = match text("expires_at") {
             Some(time) => match remaining_ms(time).ok_or("expires_at is no time")? {
                 0 => return Ok(None),
@@ -184,8 +185,7 @@ fn remaining_ms(time: &str) -> Option<u64> {
 
 /// `1994-11-06T08:49:37` in the form of HTTP, whose parser checks it. The day of the week is not looked at.
 fn as_http_date(time: &str) -> Option<String> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (date, clock) = time.split_once('T')?;
     let mut parts = date.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?.parse::<usize>().ok()?, parts.next()?);

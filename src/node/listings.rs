@@ -285,7 +285,7 @@ impl Listings {
         if partitions.is_empty() || self.under_way.len() >= MAX_UNDER_WAY {
             return self.hand_over(turn, scope, asker, None, refused);
         }
-        query.limit = query.limit.min(MAX_PAGE_KEYS);
+        query.limit = query.limit.clamp(1, MAX_PAGE_KEYS);
         let id = self.number();
         self.under_way.insert(id, Page { asker, partitions: partitions.clone(), refused });
         turn.effects.push(Effect::List { id, query, partitions });
