@@ -40,18 +40,18 @@ pub struct ExportArgs {
 }
 
 /// Prints keys. Fails only if output does.
-pub async fn list(args: &ListArgs, output: Output<'_>) -> io::Result<Exit> {
+pub async fn list(args: &ListArgs, mut output: Output<'_>) -> io::Result<Exit> {
     let mut left = args.limit.unwrap_or(usize::MAX);
     let client = match args.cluster.client() {
         Ok(client) => client,
-        Err(error) => return failed(output, &error),
+        Err(error) => return failed(&mut output, &error),
     };
     let mut pages = Pages::new(&client, &args.cluster, &args.range, "false");
     while left > 0 {
         let items = match pages.next(left.min(PAGE_KEYS)).await {
             Ok(Some(items)) => items,
             Ok(None) => break,
-            Err(error) => return failed(output, &error),
+            Err(error) => return failed(&mut output, &error),
         };
         left = left.saturating_sub(items.len());
         for item in &items {
@@ -64,10 +64,10 @@ pub async fn list(args: &ListArgs, output: Output<'_>) -> io::Result<Exit> {
 }
 
 /// Prints every key with all its values. Fails only if output does.
-pub async fn export(args: &ExportArgs, output: Output<'_>) -> io::Result<Exit> {
+pub async fn export(args: &ExportArgs, mut output: Output<'_>) -> io::Result<Exit> {
     let client = match args.cluster.client() {
         Ok(client) => client,
-        Err(error) => return failed(output, &error),
+        Err(error) => return failed(&mut output, &error),
     };
     let mut pages = Pages::new(&client, &args.cluster, &args.range, "true");
     loop {
@@ -80,7 +80,7 @@ pub async fn export(args: &ExportArgs, output: Output<'_>) -> io::Result<Exit> {
             Ok(None) => break,
             Err(error) => {
                 output.stdout.flush()?;
-                return failed(output, &format!("{error}; go on with --start and the key of the last line"));
+                return failed(&mut output, &format!("{error}; go on with --start and the key of the last line"));
             }
         }
     }
@@ -121,7 +121,7 @@ pub(super) fn key_bytes(item: &Value) -> Option<Vec<u8>> {
     }
 }
 
-fn failed(output: Output<'_>, error: &str) -> io::Result<Exit> {
+fn failed(output: &mut Output<'_>, error: &str) -> io::Result<Exit> {
     writeln!(output.stderr, "dunlin: {error}")?;
     Ok(Exit::Failed)
 }

@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 /// Lines written at once: enough that one group commit takes several, few enough to leave the cluster to others.
 const LINES_AT_ONCE: usize = 32;
@@ -46,6 +46,9 @@ struct Summary {
     expired: usize,
     failed: usize,
 }
+
+/// The number of a line, and what became of it.
+type Line = (usize, Result<Written, String>);
 
 /// What became of one line.
 enum Written {
@@ -84,11 +87,7 @@ pub async fn import(args: &ImportArgs, input: &mut (dyn BufRead + Send), output:
 }
 
 impl Summary {
-    fn take(
-        &mut self,
-        done: Option<Result<(usize, Result<Written, String>), tokio::task::JoinError>>,
-        stderr: &mut dyn io::Write,
-    ) -> io::Result<()> {
+    fn take(&mut self, done: Option<Result<Line, JoinError>>, stderr: &mut dyn io::Write) -> io::Result<()> {
         match done {
             Some(Ok((_, Ok(Written::Whole)))) => self.written += 1,
             Some(Ok((_, Ok(Written::Expired)))) => self.expired += 1,

@@ -101,7 +101,7 @@ impl Node {
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let turn = &mut Turn { now, effects };
         match input {
-            Input::View(view) => self.change_view(turn, view),
+            Input::View(view) => self.change_view(turn, &view),
             Input::Relocated(moved) => {
                 let count = self.shards.len();
                 for (at, shard) in self.shards.iter_mut().enumerate() {
@@ -150,10 +150,10 @@ impl Node {
         listings.tick(turn, scope);
     }
 
-    fn change_view(&mut self, turn: &mut Turn<'_>, view: Arc<View>) {
-        let before = std::mem::replace(&mut self.view, Arc::clone(&view));
+    fn change_view(&mut self, turn: &mut Turn<'_>, view: &Arc<View>) {
+        let before = std::mem::replace(&mut self.view, Arc::clone(view));
         for shard in &mut self.shards {
-            shard.handle(turn, Input::View(Arc::clone(&view)));
+            shard.handle(turn, Input::View(Arc::clone(view)));
         }
         let (listings, scope) = &mut self.listings();
         listings.view_changed(turn, scope, &before);

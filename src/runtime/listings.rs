@@ -46,7 +46,7 @@ struct Worker {
 
 impl Listings {
     /// Starts the threads.
-    pub(super) fn start(disk: Arc<RealDisk>, flusher: Sender<FlushRequest>) -> std::io::Result<Listings> {
+    pub(super) fn start(disk: Arc<RealDisk>, flusher: &Sender<FlushRequest>) -> std::io::Result<Listings> {
         let (requests, waiting) = channel();
         let (answered, answers) = unbounded_channel();
         let requests_waiting = Arc::new(Mutex::new(waiting));
