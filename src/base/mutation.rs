@@ -47,6 +47,7 @@ pub enum Mutation {
     TokenNotVerified,
     RepairKeepsActor,
     RepairKeepsClock,
+    ListingSkips,
 }
 
 impl Mutation {
@@ -92,6 +93,7 @@ impl Mutation {
         (Mutation::TokenNotVerified, "token-not-verified", "tokens are authenticated"),
         (Mutation::RepairKeepsActor, "repair-keeps-actor", "R8"),
         (Mutation::RepairKeepsClock, "repair-keeps-clock", "R8"),
+        (Mutation::ListingSkips, "listing-skips", "P3"),
     ];
 
     /// The mutation of this name.

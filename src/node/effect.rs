@@ -2,7 +2,8 @@
 
 use crate::base::NodeId;
 use crate::replication::{Message, Outcome};
-use crate::store::{Place, Record};
+use crate::ring::PartitionId;
+use crate::store::{KeyQuery, Place, Record};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,16 @@ pub enum Effect {
         id: u64,
         /// Where.
         place: Place,
+    },
+    /// List the store's keys of these partitions. Answered once by `Input::Listed`, in any order. What is listed is
+    /// the state of an instant after this: an append answered before is in it.
+    List {
+        /// The request's number.
+        id: u64,
+        /// Which keys.
+        query: KeyQuery,
+        /// Keys of other partitions are left out.
+        partitions: Vec<PartitionId>,
     },
     /// After a failed append: everything voided has been noted; appends from here on are new.
     Resume {

@@ -2,9 +2,9 @@
 
 use crate::base::NodeId;
 use crate::causal::Actor;
-use crate::replication::{Command, Message};
+use crate::replication::{Command, ListCommand, Message};
 use crate::ring::{Layout, PartitionId};
-use crate::store::{LostRecord, Moved, Place, Record, Sequence};
+use crate::store::{KeyPage, LostRecord, Moved, Place, Record, Sequence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +17,20 @@ pub enum Input {
         request: u64,
         /// What the client asks.
         command: Command,
+    },
+    /// A client asks for a page of keys; the answer carries `request` back.
+    List {
+        /// The driver's number, unique among those of commands, too.
+        request: u64,
+        /// What the client asks.
+        command: ListCommand,
+    },
+    /// The one answer to `Effect::List`.
+    Listed {
+        /// The request's number.
+        id: u64,
+        /// The page; none if the store could not be read.
+        page: Option<KeyPage>,
     },
     /// A peer says something. The driver has authenticated `from`.
     Message {

@@ -25,6 +25,7 @@ mod exchange;
 mod forwards;
 mod hints;
 mod input;
+mod listings;
 mod loads;
 mod peers;
 mod pulls;

@@ -161,7 +161,8 @@ impl Shard {
             Input::Renewed { actor } => self.renewed(turn, actor),
             Input::Lost(lost) => self.bury(turn, &lost),
             Input::Space(space) => self.space = space,
-            Input::Tick => {}
+            // Of the node as a whole.
+            Input::List { .. } | Input::Listed { .. } | Input::Tick => {}
         }
         while let Some(timer) = self.timers.due(turn.now.time) {
             self.timer(turn, timer);
@@ -198,6 +199,8 @@ impl Shard {
                 let batch = super::exchange::Batch { objects, unplaced, next, failed };
                 self.pulled(turn, from, session, source, batch);
             }
+            // Of the node as a whole.
+            Message::List { .. } | Message::Listed { .. } => {}
         }
     }
 

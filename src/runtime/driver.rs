@@ -4,6 +4,7 @@ use super::cold_reads::{ColdReads, ReadAnswer};
 use super::disk::RealDisk;
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
+use super::listings::{ListAnswer, Listings};
 use super::membership::Members;
 use super::metrics::Metrics;
 use super::space::SpaceWatch;
@@ -37,6 +38,7 @@ pub(super) struct Driver {
     pub(super) wall_clock: fn() -> WallTime,
     pub(super) transport: Transport,
     pub(super) reads: ColdReads,
+    pub(super) listings: Listings,
     pub(super) flusher: Sender<FlushRequest>,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
@@ -114,6 +116,7 @@ impl Driver {
                     None => return Ended::Failed("the storage thread ended".into()),
                 },
                 answer = self.reads.answered() => take_read(answer, &mut inputs),
+                answer = self.listings.answered() => take_page(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
@@ -167,6 +170,10 @@ impl Driver {
             take_read(answer, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
+            let Some(answer) = self.listings.answered_by_now() else { break };
+            take_page(answer, inputs);
+        }
+        for _ in 0..MAX_TURN_INPUTS {
             let Ok(batch) = self.received.try_recv() else { break };
             take_received(batch, inputs);
         }
@@ -196,10 +203,10 @@ impl Driver {
         let _ = self.flusher.send(FlushRequest::Renew(Actor(rand::random())));
     }
 
-    fn take_command(&mut self, (command, answer): CoreRequest, inputs: &mut Vec<Input>) {
+    fn take_command(&mut self, (asked, answer): CoreRequest, inputs: &mut Vec<Input>) {
         self.next_request += 1;
         self.waiting.insert(self.next_request, answer);
-        inputs.push(Input::Command { request: self.next_request, command });
+        inputs.push(asked.into_input(self.next_request));
     }
 
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
@@ -243,6 +250,7 @@ impl Driver {
                 let answered = self.reads.begin(shard, id, place);
                 inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
+            Effect::List { id, query, partitions } => self.listings.begin(id, query, partitions),
             Effect::Answer { request, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&request) {
                     // A client that has gone away is no failure of the command.
@@ -312,6 +320,10 @@ fn take_received(received: Received, inputs: &mut Vec<Input>) {
 
 fn take_read((shard, id, answer): ReadAnswer, inputs: &mut Vec<Input>) {
     inputs.push(Input::Store { shard, id, answer });
+}
+
+fn take_page((id, page): ListAnswer, inputs: &mut Vec<Input>) {
+    inputs.push(Input::Listed { id, page });
 }
 
 fn take_answers(answers: Vec<(usize, u64, StoreAnswer)>, inputs: &mut Vec<Input>) {

@@ -8,9 +8,11 @@ use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
 use super::flusher::{self, FlushRequest};
 use super::http::{
-    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock,
+    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, MAX_LISTINGS, TokenSecrets,
+    system_wall_clock,
 };
 use super::identity::NodeIdentity;
+use super::listings::Listings;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
@@ -32,7 +34,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// How long threads that wait for the system may hold a process at its end: a name server that does not
 /// answer may take half a minute, and nobody wants to know any more.
@@ -86,6 +88,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
     let reads = ColdReads::start(reader.clone()).map_err(threads_refused)?;
+    let listings = Listings::start(Arc::clone(&disk), &flusher).map_err(threads_refused)?;
     let (asks, asked) = upkeep::channel();
     let upkeep = start_upkeep(&settings, (&flusher, &asks), reader, &metrics).map_err(threads_refused)?;
     let options = NodeOptions {
@@ -101,6 +104,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         wall_clock: system_wall_clock,
         transport,
         reads,
+        listings,
         flusher,
         commands,
         received,
@@ -375,6 +379,7 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
         secrets: TokenSecrets::new(sealing, previous),
         defaults: settings.defaults.options(),
         bodies: BodyBudget::new(MAX_BODY_BYTES_HELD.max(limits.max_value_bytes)),
+        listings: Arc::new(Semaphore::new(MAX_LISTINGS)),
         limits,
         metrics,
         wall_clock: system_wall_clock,

@@ -10,8 +10,8 @@ use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, Log, OpenOptions, Opening, Place,
-    Reader, Record, Sequence, inspect, open,
+    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery, Log,
+    OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
 };
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ struct DunlinProcess {
     was_reset: bool,
     working: Working<SimDisk>,
     reader: Reader<SimDisk>,
+    lister: KeyLister<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
     recovered: Vec<(PartitionId, DotSet)>,
@@ -127,6 +128,7 @@ impl Machine for DunlinMachine {
             was_reset,
             working: Working::Idle,
             reader: opened.reader,
+            lister: KeyLister::new(self.disk.clone()),
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
         }))
@@ -259,6 +261,14 @@ impl Process for DunlinProcess {
             return None;
         }
         self.reader.read(place).ok()
+    }
+
+    fn list(&mut self, query: &KeyQuery, partitions: &[PartitionId]) -> Option<KeyPage> {
+        let share = *self.read_errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.random.chance(share) {
+            return None;
+        }
+        self.lister.page(&self.log.key_snapshot(), query, &|partition| partitions.contains(&partition)).ok()
     }
 
     fn space(&self) -> Space {

@@ -9,7 +9,7 @@ use dunlin::base::{NodeId, Now, Random, Time};
 use dunlin::causal::{Actor, DotSet};
 use dunlin::node::{Effect, Input, Space, Timings, View};
 use dunlin::ring::PartitionId;
-use dunlin::store::{Place, Record, Sequence};
+use dunlin::store::{KeyPage, KeyQuery, Place, Record, Sequence};
 use std::sync::Arc;
 
 /// A machine: its disk outlives its processes.
@@ -125,6 +125,10 @@ pub trait Process {
     }
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
+    /// The store's keys; none if they could not be read.
+    fn list(&mut self, _query: &KeyQuery, _partitions: &[PartitionId]) -> Option<KeyPage> {
+        None
+    }
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
     fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
         Vec::new()

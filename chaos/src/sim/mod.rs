@@ -27,6 +27,7 @@ pub mod mutants;
 mod network;
 pub mod oracle;
 mod outcomes;
+mod pages;
 mod parcel;
 mod renewal;
 mod report;

@@ -123,6 +123,8 @@ pub struct Swarm {
     pub deletes: f64,
     /// Share of requests that are reads.
     pub reads: f64,
+    /// Share of requests that list keys.
+    pub listings: f64,
     /// Share of requests with a quorum other than the majority.
     pub odd_quorums: f64,
     /// Longest filler of a value in bytes.
@@ -171,6 +173,7 @@ impl Swarm {
             plain: pick(random, &[0.0, 0.0, 0.1, 0.5, 1.0]),
             deletes: pick(random, &[0.0, 0.1, 0.3, 0.6]),
             reads: pick(random, &[0.3, 0.5, 0.7]),
+            listings: 0.0,
             odd_quorums: pick(random, &[0.0, 0.0, 0.2, 0.6]),
             filler: pick(random, &[0, 40, 40, 500, 9_000]),
             page_objects: pick(random, &[1, 2, 4, 256]),
@@ -187,6 +190,7 @@ impl Swarm {
         };
         swarm.draw_upkeep(&mut random.clone());
         swarm.draw_scrub(&mut random.clone().fork());
+        swarm.draw_listings(random.clone().fork());
         swarm
     }
 
@@ -211,6 +215,11 @@ impl Swarm {
             self.operations = self.operations.max(300);
             self.segment_bytes = pick(random, &[4 << 10, 4 << 10, 8 << 10]);
         }
+    }
+
+    /// Two runs of five list keys, too. Drawn beside the stream of the others, for the same reason.
+    fn draw_listings(&mut self, mut random: Random) {
+        self.listings = pick(&mut random, &[0.0, 0.0, 0.0, 0.1, 0.3]);
     }
 
     /// A tenth of the runs are calm; the others have each class with a chance of their own.

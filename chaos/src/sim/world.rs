@@ -11,13 +11,13 @@ use super::station::{Answers, Flushing, Queued, Running, Station};
 use super::swarm::Swarm;
 use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
-use super::workload::Workload;
+use super::workload::{Wish, Workload};
 use dunlin::base::{NodeId, Random, Time};
 use dunlin::causal::Actor;
 use dunlin::node::{Effect, Input, Space, StoreAnswer};
-use dunlin::replication::{Command, Message, Outcome};
-use dunlin::ring::Layout;
-use dunlin::store::Place;
+use dunlin::replication::{Command, ListCommand, Message, Outcome};
+use dunlin::ring::{Layout, PartitionId};
+use dunlin::store::{KeyQuery, Place};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub(super) enum Happening {
     Maintain { node: usize, boot: u64 },
     Scrub { node: usize, boot: u64 },
     ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
-    Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
+    ListDone { node: usize, boot: u64, id: u64, query: KeyQuery, partitions: Vec<PartitionId> },
+    Ask { node: usize, boot: u64, asked: Box<Input> },
     Overdue { request: u64 },
     Hear { to: usize, from: usize, gossip: Gossip },
     ControlTick { node: usize, boot: u64 },
@@ -188,7 +189,14 @@ impl World {
                     self.feed(node, Input::Store { shard, id, answer });
                 }
             }
-            Happening::Ask { node, boot, request, command } => self.ask(node, boot, request, *command),
+            Happening::ListDone { node, boot, id, query, partitions } => {
+                self.listed(node, boot, id, &query, &partitions)
+            }
+            Happening::Ask { node, boot, asked } => {
+                if self.is_current(node, boot) {
+                    self.feed(node, *asked);
+                }
+            }
             Happening::Overdue { request } => self.overdue(request),
             Happening::Hear { to, from, gossip } => self.hear(to, from, gossip),
             Happening::ControlTick { node, boot } => self.control_tick(node, boot),
@@ -340,6 +348,10 @@ impl World {
                 self.note(node, "renew", 0, 0);
                 self.plan_flush(node);
             }
+            Effect::List { id, query, partitions } => {
+                let (boot, delay) = (self.stations[node].boot, self.storage_delay(node));
+                self.after(delay, Happening::ListDone { node, boot, id, query, partitions });
+            }
             Effect::Resume { shard } => {
                 if let Some(running) = &mut self.stations[node].running {
                     running.voided.remove(&shard);
@@ -453,6 +465,17 @@ impl World {
         record.map_or(StoreAnswer::ReadFailed, |record| StoreAnswer::Read(Box::new(record)))
     }
 
+    fn listed(&mut self, node: usize, boot: u64, id: u64, query: &KeyQuery, partitions: &[PartitionId]) {
+        if !self.is_current(node, boot) {
+            return;
+        }
+        let running = self.stations[node].running.as_mut();
+        let page = running.and_then(|running| running.process.list(query, partitions));
+        self.tally.count(if page.is_some() { "keys listed" } else { "disk: listing failed" });
+        self.note(node, "keys", id, page.as_ref().map_or(u64::MAX, |page| page.keys.len() as u64));
+        self.feed(node, Input::Listed { id, page });
+    }
+
     // -- Network
 
     fn send(&mut self, from: usize, to: &[NodeId], message: Message) {
@@ -501,8 +524,10 @@ impl World {
         match self.random.pick(&up).copied() {
             Some(node) => {
                 let request = self.new_request();
-                let command = self.workload.next(client, request, self.now);
-                self.command(node, request, command);
+                match self.workload.next(client, request, self.now) {
+                    Wish::Command(command) => self.command(node, request, command),
+                    Wish::List(command) => self.list(node, request, command),
+                }
             }
             None => self.after(Duration::from_millis(100), Happening::Client { client }),
         }
@@ -515,20 +540,24 @@ impl World {
 
     /// Sends a command to a running node.
     pub(super) fn command(&mut self, node: usize, request: u64, command: Command) {
-        let patience = Duration::from_millis(command.options.timeout_ms) + ANSWER_MARGIN;
+        let timeout_ms = command.options.timeout_ms;
+        self.put(node, request, timeout_ms, Input::Command { request, command });
+    }
+
+    fn list(&mut self, node: usize, request: u64, command: ListCommand) {
+        let timeout_ms = command.options.timeout_ms;
+        self.put(node, request, timeout_ms, Input::List { request, command });
+    }
+
+    fn put(&mut self, node: usize, request: u64, timeout_ms: u64, asked: Input) {
+        let patience = Duration::from_millis(timeout_ms) + ANSWER_MARGIN;
         let arrival = self.now.max(self.stations[node].paused_until);
         self.requests.sent(request, node, arrival + patience);
         let write = self.workload.write_of(request).map_or(u64::MAX, |write| u64::from(write.0));
         self.note(node, "command", request, write);
         self.schedule(arrival + patience, Happening::Overdue { request });
         let boot = self.stations[node].boot;
-        self.after(Duration::ZERO, Happening::Ask { node, boot, request, command: Box::new(command) });
-    }
-
-    fn ask(&mut self, node: usize, boot: u64, request: u64, command: Command) {
-        if self.is_current(node, boot) {
-            self.feed(node, Input::Command { request, command });
-        }
+        self.after(Duration::ZERO, Happening::Ask { node, boot, asked: Box::new(asked) });
     }
 
     fn answer(&mut self, node: usize, request: u64, outcome: Outcome) {
@@ -588,6 +617,7 @@ impl Happening {
             | Happening::Maintain { node, .. }
             | Happening::Scrub { node, .. }
             | Happening::ReadDone { node, .. }
+            | Happening::ListDone { node, .. }
             | Happening::Detect { node }
             | Happening::Watch { node }
             | Happening::Ask { node, .. } => Some(*node),

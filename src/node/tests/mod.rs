@@ -9,6 +9,7 @@ mod damage;
 mod exchange;
 mod forwards;
 mod hints;
+mod listings;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod reads;

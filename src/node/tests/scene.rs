@@ -4,11 +4,13 @@
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
 use crate::causal::{Actor, DotSet, entry_hash};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
-use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
+use crate::replication::{
+    Command, Condition, Failure, ListCommand, Message, NewContent, Operation, Options, Outcome, WriteResult,
+};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
 use crate::store::{
-    Birth, Body, Durability, Holder, LostRecord, MemoryDisk, Moved, OpenOptions, Opened, Opening, PartitionTable, Place,
-    Published, Reader, Record, Recovered, Sequence, open,
+    Birth, Body, Durability, Holder, KeyPage, KeyQuery, LostRecord, MemoryDisk, Moved, OpenOptions, Opened, Opening,
+    PartitionTable, Place, Published, Reach, Reader, Record, Recovered, Sequence, open,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -43,6 +45,7 @@ struct Station {
     gone: usize,
     appends: VecDeque<(usize, u64, Record)>,
     reads: VecDeque<(usize, u64, Place)>,
+    lists: VecDeque<(u64, KeyQuery, Vec<PartitionId>)>,
     reading: Reading,
     /// What was written before the last clean restart.
     stored: Option<Reader<MemoryDisk>>,
@@ -135,6 +138,7 @@ impl Scene {
             gone: 0,
             appends: VecDeque::new(),
             reads: VecDeque::new(),
+            lists: VecDeque::new(),
             reading: Reading::AtOnce,
             stored: None,
             resumed: 0,
@@ -257,6 +261,7 @@ impl Scene {
         effects.into_iter().for_each(|effect| self.carry_out(at, effect));
         if self.station(at).reading == Reading::AtOnce {
             self.read(at);
+            self.list(at);
         }
     }
 
@@ -269,6 +274,7 @@ impl Scene {
             Effect::Append { shard, id, record } => station.appends.push_back((shard, id, record)),
             Effect::Read { shard, id, place } => station.reads.push_back((shard, id, place)),
             Effect::Renew => station.renewals += 1,
+            Effect::List { id, query, partitions } => station.lists.push_back((id, query, partitions)),
             Effect::Resume { .. } => station.resumed += 1,
             Effect::Answer { request, outcome } => self.answers.entry(request).or_default().push(outcome),
             Effect::Notice(notice) => station.notices.push(notice),
@@ -376,6 +382,29 @@ impl Scene {
     /// What the node's log alone gives back: the keys of an opening that trusts it.
     pub(super) fn replayed(&mut self, at: NodeId) -> PartitionTable {
         replay(&self.station(at).log, true).remove(&PARTITION).unwrap_or_default()
+    }
+
+    /// The store answers every listing the node has asked for.
+    pub(super) fn list(&mut self, at: NodeId) {
+        while let Some((id, query, partitions)) = self.station(at).lists.pop_front() {
+            let page = page_of(&self.station(at).log, &query, &partitions);
+            self.feed(at, Input::Listed { id, page: Some(page) });
+        }
+    }
+
+    /// The store cannot list its keys.
+    pub(super) fn fail_lists(&mut self, at: NodeId) {
+        while let Some((id, ..)) = self.station(at).lists.pop_front() {
+            self.feed(at, Input::Listed { id, page: None });
+        }
+    }
+
+    /// A client asks `at` for a page; the answer is found under the number returned.
+    pub(super) fn list_command(&mut self, at: NodeId, command: ListCommand) -> u64 {
+        self.next_request += 1;
+        let request = self.next_request;
+        self.feed(at, Input::List { request, command });
+        request
     }
 
     /// Compaction copies every record that counts, and removes all that were there.
@@ -654,4 +683,24 @@ pub(super) fn written(outcome: Outcome) -> WriteResult {
 pub(super) fn failure(outcome: Option<Outcome>) -> Failure {
     let Some(Outcome::Failed(failure)) = outcome else { panic!("not a failure: {outcome:?}") };
     failure
+}
+
+/// What a store would list: keys whose newest record has a version.
+fn page_of(log: &[Record], query: &KeyQuery, partitions: &[PartitionId]) -> KeyPage {
+    let mut newest: BTreeMap<&Key, (PartitionId, bool)> = BTreeMap::new();
+    for record in log {
+        if let Body::Object { key, object, .. } = &record.body {
+            newest.insert(key, (record.partition, !object.versions.is_empty()));
+        }
+    }
+    let asked_for = |key: &Key| key.as_bytes().starts_with(&query.prefix) && key.as_bytes() >= query.from.as_ref();
+    let live =
+        newest.into_iter().filter(|(key, (partition, live))| *live && partitions.contains(partition) && asked_for(key));
+    let mut keys: Vec<Key> = live.map(|(key, _)| key.clone()).collect();
+    if keys.len() < query.limit {
+        return KeyPage { keys, reach: Reach::End };
+    }
+    keys.truncate(query.limit);
+    let reach = keys.last().cloned().map_or(Reach::End, Reach::Through);
+    KeyPage { keys, reach }
 }

@@ -5,6 +5,7 @@ use crate::ring::PartitionId;
 use crate::store::Disk;
 use crate::store::key_file::{EntryKind, KeyFileError, NewestCursor, NewestEntry};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -15,7 +16,7 @@ use std::mem;
 const MAX_LOOKED_AT: usize = 16_384;
 
 /// Which keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyQuery {
     /// What they begin with; empty for all.
     pub prefix: Bytes,
@@ -26,7 +27,7 @@ pub struct KeyQuery {
 }
 
 /// Keys in ascending order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPage {
     /// Each has a version in its newest record.
     pub keys: Vec<Key>,
@@ -35,12 +36,22 @@ pub struct KeyPage {
 }
 
 /// How far a page is complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
     /// Up to this key, it included. It need not be on the page.
     Through(Key),
     /// To the end of what was asked for.
     End,
+}
+
+impl Reach {
+    /// The last key that is covered; none if all are.
+    pub fn through(&self) -> Option<&Key> {
+        match self {
+            Reach::Through(key) => Some(key),
+            Reach::End => None,
+        }
+    }
 }
 
 /// Cursors that are read as one: by key, then the highest sequence first. Holds one entry of each.
