@@ -12,6 +12,7 @@
 
 mod enumeration;
 mod flips;
+pub mod golden;
 mod history;
 mod jobs;
 pub mod model;
