@@ -73,7 +73,8 @@ impl Cluster {
         let mut keys = BTreeMap::new();
         for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let mut line: Value = serde_json::from_slice(line).unwrap();
-            let mut siblings: Vec<Value> = line["siblings"].as_array_mut().unwrap().drain(..).collect();
+            let siblings = line.as_object_mut().unwrap().remove("siblings").unwrap();
+            let mut siblings = siblings.as_array().unwrap().clone();
             for sibling in &mut siblings {
                 let said = sibling.as_object_mut().unwrap();
                 assert!(said.remove("modified").is_some());

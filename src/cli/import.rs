@@ -174,21 +174,24 @@ impl Sibling {
 
 /// How long until a time as the API writes it, `1994-11-06T08:49:37.123Z`; 0 if it is over, none if it is no such time.
 fn remaining_ms(time: &str) -> Option<u64> {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let (whole, fraction) = time.strip_suffix('Z')?.split_once('.').unwrap_or((time.strip_suffix('Z')?, "0"));
-    let seconds = httpdate::parse_http_date(&as_http_date(whole)?).ok()?;
+    // HTTP's form names the day of the week, and its parser checks that, too.
+    let date = as_http_date(whole)?;
+    let seconds = DAYS.iter().find_map(|day| httpdate::parse_http_date(&format!("{day}, {date}")).ok())?;
     let millis: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
     let at = seconds + std::time::Duration::from_millis(millis);
     let left = at.duration_since(SystemTime::now()).unwrap_or_default();
     u64::try_from(left.as_millis()).ok()
 }
 
-/// `1994-11-06T08:49:37` in the form of HTTP, whose parser checks it. The day of the week is not looked at.
+/// `1994-11-06T08:49:37` in the form of HTTP, without the day of the week.
 fn as_http_date(time: &str) -> Option<String> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (date, clock) = time.split_once('T')?;
     let mut parts = date.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?.parse::<usize>().ok()?, parts.next()?);
-    Some(format!("Mon, {day} {} {year} {clock} GMT", MONTHS.get(month.checked_sub(1)?)?))
+    Some(format!("{day} {} {year} {clock} GMT", MONTHS.get(month.checked_sub(1)?)?))
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ mod tests {
     use crate::base::{HybridTime, Key};
     use crate::causal::{Content, Dot, DotSet, Object, Version};
     use crate::ring::PartitionId;
-    use crate::store::{Birth, DEFAULT_SEGMENT_BYTES, Durability, OpenOptions, Opened, Opening, open};
+    use crate::store::{Birth, CodecOptions, DEFAULT_SEGMENT_BYTES, Durability, OpenOptions, Opened, Opening, open};
     use std::sync::Arc;
     use std::time::Instant;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -276,6 +276,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         };
         open(Arc::new(RealDisk::open(directory.path()).unwrap()), options).unwrap()
     }

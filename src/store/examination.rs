@@ -305,7 +305,8 @@ mod tests {
     use crate::store::key_file::key_file_name;
     use crate::store::memory::MemoryDisk;
     use crate::store::{
-        Birth, Body, Compaction, CompactionOptions, Durability, OpenOptions, Opened, Opening, Progress, Record, open,
+        Birth, Body, CodecOptions, Compaction, CompactionOptions, Durability, OpenOptions, Opened, Opening, Progress,
+        Record, open,
     };
 
     const PARTITION: PartitionId = PartitionId(0);
@@ -322,6 +323,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         };
         open(disk.clone(), options).unwrap()
     }

@@ -33,7 +33,7 @@ mod tests {
     use crate::causal::{Dot, DotSet};
     use crate::ring::PartitionId;
     use crate::store::memory::MemoryDisk;
-    use crate::store::{Birth, Body, Durability, OpenOptions, Opened, Opening, Record, open};
+    use crate::store::{Birth, Body, CodecOptions, Durability, OpenOptions, Opened, Opening, Record, open};
 
     const PARTITION: PartitionId = PartitionId(3);
 
@@ -44,6 +44,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         };
         open(disk.clone(), options).unwrap()
     }

@@ -10,8 +10,8 @@ use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery, Log,
-    OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
+    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery,
+    Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
 };
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ mod detection;
 pub mod disk;
 mod disturb;
 mod dunlin;
+mod happening;
 mod machine;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -1,8 +1,11 @@
 //! Clients that list: which pages they ask for.
 
+use super::world::World;
 use bytes::Bytes;
 use dunlin::base::{Random, Time};
+use dunlin::node::Input;
 use dunlin::replication::{ListCommand, Options};
+use dunlin::ring::PartitionId;
 use dunlin::store::KeyQuery;
 use std::collections::BTreeMap;
 
@@ -41,5 +44,19 @@ impl Pages {
     /// Is the answer to a page? Then nobody waits for it any more.
     pub(super) fn answered(&mut self, request: u64) -> Option<AskedPage> {
         self.open.remove(&request)
+    }
+}
+
+impl World {
+    /// A node's store has listed its keys.
+    pub(super) fn listed(&mut self, node: usize, boot: u64, id: u64, query: &KeyQuery, partitions: &[PartitionId]) {
+        if !self.is_current(node, boot) {
+            return;
+        }
+        let running = self.stations[node].running.as_mut();
+        let page = running.and_then(|running| running.process.list(query, partitions));
+        self.tally.count(if page.is_some() { "keys listed" } else { "disk: listing failed" });
+        self.note(node, "keys", id, page.as_ref().map_or(u64::MAX, |page| page.keys.len() as u64));
+        self.feed(node, Input::Listed { id, page });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
-use super::detection::Gossip;
+pub(super) use super::happening::Happening;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
@@ -13,11 +13,10 @@ use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::{Wish, Workload};
 use dunlin::base::{NodeId, Random, Time};
-use dunlin::causal::Actor;
 use dunlin::node::{Effect, Input, Space, StoreAnswer};
 use dunlin::replication::{Command, ListCommand, Message, Outcome};
-use dunlin::ring::{Layout, PartitionId};
-use dunlin::store::{KeyQuery, Place};
+use dunlin::ring::Layout;
+use dunlin::store::Place;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,30 +26,6 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
-
-/// Something that will happen.
-pub(super) enum Happening {
-    Deliver { to: usize, from: usize, kind: &'static str, parcel: Parcel },
-    Tick { node: usize, boot: u64 },
-    Flush { node: usize, boot: u64 },
-    Flushed { node: usize, boot: u64, answers: Answers },
-    Renewed { node: usize, boot: u64, actor: Actor },
-    Maintain { node: usize, boot: u64 },
-    Scrub { node: usize, boot: u64 },
-    ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
-    ListDone { node: usize, boot: u64, id: u64, query: KeyQuery, partitions: Vec<PartitionId> },
-    Ask { node: usize, boot: u64, asked: Box<Input> },
-    Overdue { request: u64 },
-    Hear { to: usize, from: usize, gossip: Gossip },
-    ControlTick { node: usize, boot: u64 },
-    Detect { node: usize },
-    Watch { node: usize },
-    Client { client: usize },
-    Restart { node: usize },
-    Disturb,
-    Mend,
-    RepairDisk { node: usize },
-}
 
 /// Whether faults are still injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -465,17 +440,6 @@ impl World {
         record.map_or(StoreAnswer::ReadFailed, |record| StoreAnswer::Read(Box::new(record)))
     }
 
-    fn listed(&mut self, node: usize, boot: u64, id: u64, query: &KeyQuery, partitions: &[PartitionId]) {
-        if !self.is_current(node, boot) {
-            return;
-        }
-        let running = self.stations[node].running.as_mut();
-        let page = running.and_then(|running| running.process.list(query, partitions));
-        self.tally.count(if page.is_some() { "keys listed" } else { "disk: listing failed" });
-        self.note(node, "keys", id, page.as_ref().map_or(u64::MAX, |page| page.keys.len() as u64));
-        self.feed(node, Input::Listed { id, page });
-    }
-
     // -- Network
 
     fn send(&mut self, from: usize, to: &[NodeId], message: Message) {
@@ -600,28 +564,5 @@ impl World {
         let until = self.now + length;
         self.stations[node].paused_until = until;
         self.requests.delayed(node, until, Duration::from_secs(5) + ANSWER_MARGIN);
-    }
-}
-
-impl Happening {
-    /// The process it happens to; it waits if that stands still.
-    fn node(&self) -> Option<usize> {
-        match self {
-            Happening::Deliver { to: node, .. }
-            | Happening::Hear { to: node, .. }
-            | Happening::ControlTick { node, .. }
-            | Happening::Tick { node, .. }
-            | Happening::Flush { node, .. }
-            | Happening::Flushed { node, .. }
-            | Happening::Renewed { node, .. }
-            | Happening::Maintain { node, .. }
-            | Happening::Scrub { node, .. }
-            | Happening::ReadDone { node, .. }
-            | Happening::ListDone { node, .. }
-            | Happening::Detect { node }
-            | Happening::Watch { node }
-            | Happening::Ask { node, .. } => Some(*node),
-            _ => None,
-        }
     }
 }

@@ -9,8 +9,8 @@ use crate::replication::{
 };
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
 use crate::store::{
-    Birth, Body, Durability, Holder, KeyPage, KeyQuery, LostRecord, MemoryDisk, Moved, OpenOptions, Opened, Opening,
-    PartitionTable, Place, Published, Reach, Reader, Record, Recovered, Sequence, open,
+    Birth, Body, CodecOptions, Durability, Holder, KeyPage, KeyQuery, LostRecord, MemoryDisk, Moved, OpenOptions,
+    Opened, Opening, PartitionTable, Place, Published, Reach, Reader, Record, Recovered, Sequence, open,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -172,8 +172,9 @@ impl Scene {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         };
-        let mut log = open(disk.clone(), options).unwrap().log;
+        let mut log = open(disk.clone(), options.clone()).unwrap().log;
         log.append(&std::mem::take(&mut self.station(id).log)).unwrap();
         log.close().unwrap();
         let Opened { reader, recovered, .. } = open(disk, options).unwrap();

@@ -157,7 +157,9 @@ impl<D: Disk> Copying<D> {
         let damaged = |error| CompactionError::of_read(segment, error);
         let again = |frame: &Frame<'_>, codec: &Codec| (frame.header, frame.payload_again(codec, &entry.key));
         let (header, payload) = match source.reader.read_frame(place, again) {
-            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => rewritten_delete(source.reader.codec(), entry),
+            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => {
+                rewritten_delete(source.reader.codec(), entry)
+            }
             read => read.map_err(damaged)?,
         };
         let payload = payload.map_err(|why| damaged(ReadError::Damaged { place, what: why.what() }))?;
