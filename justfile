@@ -48,6 +48,14 @@ live scenario duration="60s" seed="1":
 bench *args:
     cargo run --release -- bench --local --knee --json target/bench.json --html target/bench.html {{args}}
 
+# Failing syncs and SIGKILL in the midst of a real node's system calls (needs strace)
+inject points="200" seed="1":
+    cargo build --release --workspace && target/release/chaos inject --points {{points}} --seed {{seed}}
+
+# A real node on a disk that fills up and empties again (needs root)
+disk-full:
+    cargo build --release --workspace && target/release/chaos inject --disk-full
+
 # The API documentation of the crates
 doc:
     cargo doc --workspace --no-deps

@@ -2,9 +2,9 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
-use chaos::crash::{Coverage, Leaving, enumerate, flip};
+use chaos::crash::{Coverage, Leaving, enumerate, flip, golden};
 #[cfg(feature = "live")]
-use chaos::live::{Live, SCENARIOS};
+use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
 use dunlin::base::Mutation;
@@ -66,8 +66,16 @@ enum Command {
         #[arg(long, default_value_t = 8)]
         all_bits_every: u64,
     },
+    /// Make a golden data directory of the present formats; never over one that is there.
+    Golden {
+        /// A new directory.
+        #[arg(long)]
+        dir: std::path::PathBuf,
+    },
     #[cfg(feature = "live")]
     Live(Live),
+    #[cfg(feature = "live")]
+    Inject(Inject),
     /// List the classes of faults, the promises judged, and the deliberate faults of the core.
     List,
 }
@@ -82,8 +90,17 @@ fn main() -> ExitCode {
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
         Command::Crash { states, seed } => crash(seed, states),
         Command::Flips { seed, all_bits_every } => flips(seed, all_bits_every),
+        Command::Golden { dir } => match write_golden(&dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("chaos: {}: {error}", dir.display());
+                ExitCode::FAILURE
+            }
+        },
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
+        #[cfg(feature = "live")]
+        Command::Inject(inject) => inject.run(),
         Command::List => {
             list();
             ExitCode::SUCCESS
@@ -144,6 +161,16 @@ fn flips(seed: u64, all_bits_every: u64) -> ExitCode {
         }
     }
     exit
+}
+
+/// Writes a golden directory and what opening it gives.
+fn write_golden(directory: &std::path::Path) -> std::io::Result<()> {
+    let (files, expected) = golden::make();
+    std::fs::create_dir(directory)?;
+    for (name, bytes) in files {
+        std::fs::write(directory.join(name), bytes)?;
+    }
+    std::fs::write(directory.join(golden::EXPECTED), expected)
 }
 
 /// What the simulator judges, by name.

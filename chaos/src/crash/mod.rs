@@ -12,6 +12,7 @@
 
 mod enumeration;
 mod flips;
+pub mod golden;
 mod history;
 pub mod model;
 mod scene;

@@ -17,6 +17,7 @@ mod cluster;
 mod convergence;
 mod fleet;
 mod history;
+mod inject;
 mod input;
 mod load;
 mod options;
@@ -30,6 +31,7 @@ mod verdict;
 mod verify;
 mod watch;
 
+pub use inject::Inject;
 pub use options::Live;
 pub use report::Report;
 pub use scenario::{SCENARIOS, Scenario, run};
