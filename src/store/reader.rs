@@ -6,7 +6,8 @@ use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
 use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Most segment files kept open: at 64 MiB each they cover 16 GiB, with a quarter of the customary 1,024
 /// descriptors of a process.
@@ -16,7 +17,7 @@ const MAX_OPEN_FILES: usize = 256;
 pub struct Reader<D: Disk> {
     disk: Arc<D>,
     codec: Arc<Codec>,
-    segments: Arc<Mutex<Segments<D::File>>>,
+    segments: Arc<RwLock<Segments<D::File>>>,
 }
 
 /// Why a record could not be read. Never "not found": the place is known, so the record was there.
@@ -43,9 +44,19 @@ pub(super) struct OpenSegment<F> {
 
 struct Segments<F> {
     doubt: Doubt,
-    generations: BTreeMap<u32, u64>,
-    files: BTreeMap<u32, (Arc<F>, u64)>,
-    uses: u64,
+    admitted: BTreeMap<u32, Admitted<F>>,
+    /// Files that were opened so far: the time by which use is told. It stands still while none is, so that
+    /// reading writes to no memory that other threads read.
+    openings: u64,
+    /// Files that are open now.
+    open_files: usize,
+}
+
+struct Admitted<F> {
+    generation: u64,
+    file: Option<Arc<F>>,
+    /// [`Segments::openings`] when it was last used.
+    used: AtomicU64,
 }
 
 /// Whether the next opening has been told to verify every record.
@@ -63,8 +74,8 @@ impl<D: Disk> Clone for Reader<D> {
 
 impl<D: Disk> Reader<D> {
     pub(super) fn new(disk: Arc<D>, codec: Arc<Codec>) -> Self {
-        let segments = Segments { doubt: Doubt::None, generations: BTreeMap::new(), files: BTreeMap::new(), uses: 0 };
-        Reader { disk, codec, segments: Arc::new(Mutex::new(segments)) }
+        let segments = Segments { doubt: Doubt::None, admitted: BTreeMap::new(), openings: 0, open_files: 0 };
+        Reader { disk, codec, segments: Arc::new(RwLock::new(segments)) }
     }
 
     /// How payloads are decoded, and encoded.
@@ -139,7 +150,7 @@ impl<D: Disk> Reader<D> {
             Err(ReadError::Damaged { .. }) => true,
             Err(ReadError::Disk(error)) => error.kind == DiskErrorKind::Failed,
         };
-        if lost && std::mem::replace(&mut self.lock().doubt, Doubt::Told) == Doubt::None {
+        if lost && std::mem::replace(&mut self.change().doubt, Doubt::Told) == Doubt::None {
             // Best effort: the read has failed in any case, and the next one of this record will, too.
             let _ = put_marker(&*self.disk, &doubt_name());
         }
@@ -148,8 +159,9 @@ impl<D: Disk> Reader<D> {
 
     /// Makes a segment readable.
     pub(super) fn admit(&self, segment: u32, generation: u64, file: Option<Arc<D::File>>) {
-        let mut segments = self.lock();
-        segments.generations.insert(segment, generation);
+        let mut segments = self.change();
+        segments.forget(segment);
+        segments.admitted.insert(segment, Admitted { generation, file: None, used: AtomicU64::new(0) });
         if let Some(file) = file {
             segments.keep(segment, file);
         }
@@ -157,9 +169,7 @@ impl<D: Disk> Reader<D> {
 
     /// Makes a segment unreadable: its file goes. Reads that have begun end as they would have.
     pub(super) fn forget(&self, segment: u32) {
-        let mut segments = self.lock();
-        segments.generations.remove(&segment);
-        segments.files.remove(&segment);
+        self.change().forget(segment);
     }
 
     /// The file of a segment and the generation its checksums are bound to; none if it is not admitted.
@@ -167,24 +177,31 @@ impl<D: Disk> Reader<D> {
         if let Some(open) = self.opened(segment) {
             return Ok(Some(open));
         }
-        let Some(generation) = self.lock().generations.get(&segment).copied() else { return Ok(None) };
+        let Some(generation) = self.look().admitted.get(&segment).map(|admitted| admitted.generation) else {
+            return Ok(None);
+        };
         // Without the lock: others read from segments that are open.
         let file = Arc::new(self.disk.open(&segment_name(segment)).map_err(ReadError::Disk)?);
-        let mut segments = self.lock();
-        if segments.generations.contains_key(&segment) {
-            segments.keep(segment, file.clone());
-        }
+        self.change().keep(segment, file.clone());
         Ok(Some(OpenSegment { file, generation }))
     }
 
     fn opened(&self, segment: u32) -> Option<OpenSegment<D::File>> {
-        let mut segments = self.lock();
-        let generation = segments.generations.get(&segment).copied()?;
-        segments.used(segment).map(|file| OpenSegment { file, generation })
+        let segments = self.look();
+        let admitted = segments.admitted.get(&segment)?;
+        let file = admitted.file.clone()?;
+        if admitted.used.load(Ordering::Relaxed) != segments.openings {
+            admitted.used.store(segments.openings, Ordering::Relaxed);
+        }
+        Some(OpenSegment { file, generation: admitted.generation })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Segments<D::File>> {
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn look(&self) -> RwLockReadGuard<'_, Segments<D::File>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Segments<D::File>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,23 +225,27 @@ fn undecodable(place: Place, why: Undecodable) -> ReadError {
 }
 
 impl<F> Segments<F> {
-    fn used(&mut self, segment: u32) -> Option<Arc<F>> {
-        self.uses += 1;
-        let (file, used) = self.files.get_mut(&segment)?;
-        *used = self.uses;
-        Some(file.clone())
+    fn forget(&mut self, segment: u32) {
+        let file = self.admitted.remove(&segment).and_then(|admitted| admitted.file);
+        self.open_files -= usize::from(file.is_some());
     }
 
     fn keep(&mut self, segment: u32, file: Arc<F>) {
         // Opened without the lock, it may be gone by now: a handle would keep its space.
-        if !self.generations.contains_key(&segment) {
-            return;
+        let Some(admitted) = self.admitted.get_mut(&segment) else { return };
+        self.openings += 1;
+        *admitted.used.get_mut() = self.openings;
+        self.open_files += usize::from(admitted.file.replace(file).is_none());
+        if self.open_files > MAX_OPEN_FILES {
+            self.close_oldest();
         }
-        self.uses += 1;
-        self.files.insert(segment, (file, self.uses));
-        if self.files.len() > MAX_OPEN_FILES {
-            let oldest = self.files.iter().min_by_key(|(_, (_, used))| *used).map(|(segment, _)| *segment);
-            oldest.and_then(|segment| self.files.remove(&segment));
+    }
+
+    fn close_oldest(&mut self) {
+        let open = self.admitted.values_mut().filter(|admitted| admitted.file.is_some());
+        if let Some(oldest) = open.min_by_key(|admitted| admitted.used.load(Ordering::Relaxed)) {
+            oldest.file = None;
+            self.open_files -= 1;
         }
     }
 }
