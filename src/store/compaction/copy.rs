@@ -14,6 +14,10 @@ use std::collections::{BTreeSet, VecDeque};
 /// Entries looked at before something is asked: an answer may come from another thread.
 const ENTRIES_AT_ONCE: usize = 256;
 
+/// What an entry that is looked at counts for in a budget, kept or not: to ask for it costs about that. A step
+/// goes on until its budget is spent, for whoever keeps a pace waits as if it were.
+const LOOKED_AT_BYTES: usize = 128;
+
 /// A copy under way: the entries of all inputs in order of key.
 pub(super) struct Copying<D: Disk> {
     pub(super) inputs: BTreeSet<u32>,
@@ -64,37 +68,41 @@ impl<D: Disk> Copying<D> {
         Ok(Copying { inputs, number, merge, before: None, kept: VecDeque::new(), output: None, dropped_deletes: 0 })
     }
 
-    /// Copies about `budget_bytes`; none once all is copied and durable, or nothing was to be kept.
+    /// Looks and copies for about `budget_bytes`; none once all is copied and durable, or nothing was to be kept.
     pub(super) fn step(
         &mut self,
         source: &mut Source<D>,
         budget_bytes: usize,
         ask: Ask<'_>,
     ) -> Result<Option<Option<SealedSegment>>, CompactionError> {
-        if self.kept.is_empty() && !self.look(source, ask)? {
-            let output = self.output.take();
-            return output.map(|output| output.finish(&*source.disk)).transpose().map(Some);
-        }
-        let mut copied = 0;
-        while copied < budget_bytes {
-            let Some((segment, entry)) = self.kept.pop_front() else { break };
-            copied += entry.length as usize;
-            self.copy(source, segment, &entry)?;
+        let mut spent = 0;
+        while spent < budget_bytes {
+            if let Some((segment, entry)) = self.kept.pop_front() {
+                spent += entry.length as usize;
+                self.copy(source, segment, &entry)?;
+                continue;
+            }
+            match self.look(source, ask)? {
+                0 if spent > 0 => break,
+                0 => {
+                    let output = self.output.take();
+                    return output.map(|output| output.finish(&*source.disk)).transpose().map(Some);
+                }
+                looked_at => spent += looked_at * LOOKED_AT_BYTES,
+            }
         }
         Ok(None)
     }
 
-    /// Looks at the next entries, and notes those to be kept; false at the end.
-    fn look(&mut self, source: &mut Source<D>, ask: Ask<'_>) -> Result<bool, CompactionError> {
+    /// Looks at the next entries, and notes those to be kept; how many it looked at, 0 at the end.
+    fn look(&mut self, source: &mut Source<D>, ask: Ask<'_>) -> Result<usize, CompactionError> {
         let mut candidates = Vec::new();
         for _ in 0..ENTRIES_AT_ONCE {
             let Some((segment, entry)) = self.merge.next().map_err(key_file_failed)? else { break };
             let newest = self.rank(&entry);
             candidates.push(Candidate { segment, entry, newest });
         }
-        if candidates.is_empty() {
-            return Ok(false);
-        }
+        let looked_at = candidates.len();
         let asked = candidates.iter().filter(|candidate| may_fill_a_slot(candidate.entry.kind));
         let questions: Vec<Question> =
             asked.map(|candidate| Question::about(candidate.segment, &candidate.entry)).collect();
@@ -109,7 +117,7 @@ impl<D: Disk> Copying<D> {
                 self.dropped_deletes += 1;
             }
         }
-        Ok(true)
+        Ok(looked_at)
     }
 
     /// Must a record be kept that no slot says?

@@ -171,3 +171,22 @@ fn nothing_current_leaves_no_output() {
     let recovered = open(disk, options(8)).unwrap().recovered;
     assert_eq!((recovered.opening, recovered.tables[&PartitionId(0)].index.len()), (Opening::Kept, 1));
 }
+
+#[test]
+fn a_step_goes_on_until_its_budget_is_spent_whatever_it_drops() {
+    const RECORDS: u64 = 3000;
+    let roomy = OpenOptions { segment_bytes: 1 << 18, ..options(7) };
+    let mut store = open(Arc::new(MemoryDisk::default()), roomy).unwrap();
+    (1..=RECORDS).for_each(|counter| drop(store.log.append(&[put("often", counter)]).unwrap()));
+    let mut compaction = store.log.begin_compaction(ALL);
+    let (mut looked_at, mut steps) = (0, 0);
+    let mut ask = |questions: &[Question]| {
+        looked_at += questions.len();
+        vec![false; questions.len()]
+    };
+    while compaction.step(1 << 20, &mut ask).unwrap() == Progress::More {
+        steps += usize::from(compaction.is_copying());
+    }
+    assert!(looked_at > 2000, "{looked_at}");
+    assert!(steps <= 2, "{steps} steps of a mebibyte to drop a mebibyte");
+}
