@@ -56,6 +56,10 @@ inject points="200" seed="1":
 disk-full:
     cargo build --release --workspace && target/release/chaos inject --disk-full
 
+# The store beside fjall, redb, a bare Bitcask and the raw disk (docs/benchmarks.md)
+peers *args="compare":
+    cargo run --release --manifest-path tests/peers/Cargo.toml --target-dir target/peers -- {{args}}
+
 # The API documentation of the crates
 doc:
     cargo doc --workspace --no-deps

@@ -24,8 +24,8 @@ pub(super) struct Gathered {
 }
 
 /// The records that count of one key: the same key may be in several partitions only in tests.
+#[derive(Default)]
 struct Newest {
-    key: Option<Key>,
     entries: Vec<(u32, KeyEntry)>,
 }
 
@@ -40,16 +40,15 @@ impl Gathered {
         let mut merge = Merge::new(sources(log)?)?;
         let mut gathered =
             Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new(), latest: Latest::default() };
-        let mut newest = Newest { key: None, entries: Vec::new() };
+        let mut newest = Newest::default();
         while let Some((segment, entry)) = merge.next()? {
             if entry.sequence <= log.identity.sealed.through {
                 gathered.latest.offer(&entry, place_of(segment, &entry));
             }
-            if newest.key.as_ref() != Some(&entry.key) {
-                newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
-                newest.key = Some(entry.key.clone());
-            }
             if entry.kind != EntryKind::Hint {
+                if newest.are_not_of(&entry.key) {
+                    newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
+                }
                 newest.offer(segment, entry);
             } else if open.contains_key(&entry.sequence) {
                 gathered.hints.entry(entry.sequence).or_insert(place_of(segment, &entry));
@@ -109,6 +108,10 @@ impl Gathered {
 }
 
 impl Newest {
+    fn are_not_of(&self, key: &Key) -> bool {
+        self.entries.first().is_some_and(|(_, entry)| entry.key != *key)
+    }
+
     /// Entries come with the highest sequence first: it wins, wherever it lies (PROTOCOL R12a).
     fn offer(&mut self, segment: u32, entry: KeyEntry) {
         match self.entries.iter_mut().find(|(_, other)| other.partition == entry.partition) {

@@ -7,7 +7,8 @@ use super::identity::{doubt_name, put_marker};
 use super::segment::segment_name;
 use super::{Disk, DiskError, DiskErrorKind, Place, Record};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Most segment files kept open: at 64 MiB each they cover 16 GiB, with a quarter of the customary 1,024
 /// descriptors of a process.
@@ -21,7 +22,7 @@ const MAX_SUSPECTS: usize = 256;
 pub struct Reader<D: Disk> {
     disk: Arc<D>,
     codec: Arc<Codec>,
-    segments: Arc<Mutex<Segments<D::File>>>,
+    segments: Arc<RwLock<Segments<D::File>>>,
 }
 
 /// Why a record could not be read. Never "not found": the place is known, so the record was there.
@@ -52,9 +53,19 @@ struct Segments<F> {
     suspects: BTreeMap<u32, BTreeSet<u32>>,
     /// Where one cannot be, and does not count any more.
     settled: BTreeMap<u32, BTreeSet<u32>>,
-    generations: BTreeMap<u32, u64>,
-    files: BTreeMap<u32, (Arc<F>, u64)>,
-    uses: u64,
+    admitted: BTreeMap<u32, Admitted<F>>,
+    /// Files that were opened so far: the time by which use is told. It stands still while none is, so that
+    /// reading writes to no memory that other threads read.
+    openings: u64,
+    /// Files that are open now.
+    open_files: usize,
+}
+
+struct Admitted<F> {
+    generation: u64,
+    file: Option<Arc<F>>,
+    /// [`Segments::openings`] when it was last used.
+    used: AtomicU64,
 }
 
 /// Whether the next opening is told to verify every record.
@@ -79,11 +90,11 @@ impl<D: Disk> Reader<D> {
             marker: Marker::Absent,
             suspects: BTreeMap::new(),
             settled: BTreeMap::new(),
-            generations: BTreeMap::new(),
-            files: BTreeMap::new(),
-            uses: 0,
+            admitted: BTreeMap::new(),
+            openings: 0,
+            open_files: 0,
         };
-        Reader { disk, codec, segments: Arc::new(Mutex::new(segments)) }
+        Reader { disk, codec, segments: Arc::new(RwLock::new(segments)) }
     }
 
     /// How payloads are decoded, and encoded.
@@ -168,9 +179,9 @@ impl<D: Disk> Reader<D> {
             Err(ReadError::Disk(error)) => error.kind == DiskErrorKind::Failed,
         };
         if lost {
-            let mut segments = self.lock();
-            // Without a generation it was compacted away: whoever asks has the place of before.
-            if segments.generations.contains_key(&place.segment) && segments.suspect(place) {
+            let mut segments = self.change();
+            // Not admitted, it was compacted away: whoever asks has the place of before.
+            if segments.admitted.contains_key(&place.segment) && segments.suspect(place) {
                 // Best effort: the read has failed in any case, and the next one of this record will, too.
                 let _ = self.mark(&mut segments);
             }
@@ -180,29 +191,29 @@ impl<D: Disk> Reader<D> {
 
     /// Segments with records that could not be read, and that nobody has looked at closely yet.
     pub fn suspects(&self) -> Vec<u32> {
-        self.lock().suspects.keys().copied().collect()
+        self.look().suspects.keys().copied().collect()
     }
 
     /// Cannot be read, and does not count any more.
     pub(super) fn is_settled(&self, place: Place) -> bool {
-        self.lock().settled.get(&place.segment).is_some_and(|settled| settled.contains(&place.offset))
+        self.look().settled.get(&place.segment).is_some_and(|settled| settled.contains(&place.offset))
     }
 
     /// Where in a segment.
     pub(super) fn suspects_in(&self, segment: u32) -> BTreeSet<u32> {
-        self.lock().suspects.get(&segment).cloned().unwrap_or_default()
+        self.look().suspects.get(&segment).cloned().unwrap_or_default()
     }
 
     /// Whoever looked closely has found damage: the next opening has to verify until it is settled.
     pub(super) fn doubt(&self, segment: u32) -> Result<(), DiskError> {
-        let mut segments = self.lock();
+        let mut segments = self.change();
         segments.suspects.entry(segment).or_default();
         self.mark(&mut segments)
     }
 
     /// The next opening has to deal with this segment, and nobody else can.
     pub fn leave_to_opening(&self, segment: u32) {
-        let mut segments = self.lock();
+        let mut segments = self.change();
         segments.suspects.remove(&segment);
         segments.marker = Marker::Kept;
     }
@@ -214,7 +225,7 @@ impl<D: Disk> Reader<D> {
         looked_at: &BTreeSet<u32>,
         lost: impl Iterator<Item = u32>,
     ) -> Result<(), DiskError> {
-        let mut segments = self.lock();
+        let mut segments = self.change();
         let settled = segments.settled.entry(segment).or_default();
         settled.extend(lost);
         let settled = settled.clone();
@@ -241,8 +252,9 @@ impl<D: Disk> Reader<D> {
 
     /// Makes a segment readable.
     pub(super) fn admit(&self, segment: u32, generation: u64, file: Option<Arc<D::File>>) {
-        let mut segments = self.lock();
-        segments.generations.insert(segment, generation);
+        let mut segments = self.change();
+        segments.forget(segment);
+        segments.admitted.insert(segment, Admitted { generation, file: None, used: AtomicU64::new(0) });
         if let Some(file) = file {
             segments.keep(segment, file);
         }
@@ -250,9 +262,8 @@ impl<D: Disk> Reader<D> {
 
     /// Makes a segment unreadable: its file goes. Reads that have begun end as they would have.
     pub(super) fn forget(&self, segment: u32) {
-        let mut segments = self.lock();
-        segments.generations.remove(&segment);
-        segments.files.remove(&segment);
+        let mut segments = self.change();
+        segments.forget(segment);
         segments.settled.remove(&segment);
     }
 
@@ -261,24 +272,31 @@ impl<D: Disk> Reader<D> {
         if let Some(open) = self.opened(segment) {
             return Ok(Some(open));
         }
-        let Some(generation) = self.lock().generations.get(&segment).copied() else { return Ok(None) };
+        let Some(generation) = self.look().admitted.get(&segment).map(|admitted| admitted.generation) else {
+            return Ok(None);
+        };
         // Without the lock: others read from segments that are open.
         let file = Arc::new(self.disk.open(&segment_name(segment)).map_err(ReadError::Disk)?);
-        let mut segments = self.lock();
-        if segments.generations.contains_key(&segment) {
-            segments.keep(segment, file.clone());
-        }
+        self.change().keep(segment, file.clone());
         Ok(Some(OpenSegment { file, generation }))
     }
 
     fn opened(&self, segment: u32) -> Option<OpenSegment<D::File>> {
-        let mut segments = self.lock();
-        let generation = segments.generations.get(&segment).copied()?;
-        segments.used(segment).map(|file| OpenSegment { file, generation })
+        let segments = self.look();
+        let admitted = segments.admitted.get(&segment)?;
+        let file = admitted.file.clone()?;
+        if admitted.used.load(Ordering::Relaxed) != segments.openings {
+            admitted.used.store(segments.openings, Ordering::Relaxed);
+        }
+        Some(OpenSegment { file, generation: admitted.generation })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Segments<D::File>> {
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn look(&self) -> RwLockReadGuard<'_, Segments<D::File>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Segments<D::File>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -314,23 +332,27 @@ impl<F> Segments<F> {
         true
     }
 
-    fn used(&mut self, segment: u32) -> Option<Arc<F>> {
-        self.uses += 1;
-        let (file, used) = self.files.get_mut(&segment)?;
-        *used = self.uses;
-        Some(file.clone())
+    fn forget(&mut self, segment: u32) {
+        let file = self.admitted.remove(&segment).and_then(|admitted| admitted.file);
+        self.open_files -= usize::from(file.is_some());
     }
 
     fn keep(&mut self, segment: u32, file: Arc<F>) {
         // Opened without the lock, it may be gone by now: a handle would keep its space.
-        if !self.generations.contains_key(&segment) {
-            return;
+        let Some(admitted) = self.admitted.get_mut(&segment) else { return };
+        self.openings += 1;
+        *admitted.used.get_mut() = self.openings;
+        self.open_files += usize::from(admitted.file.replace(file).is_none());
+        if self.open_files > MAX_OPEN_FILES {
+            self.close_oldest();
         }
-        self.uses += 1;
-        self.files.insert(segment, (file, self.uses));
-        if self.files.len() > MAX_OPEN_FILES {
-            let oldest = self.files.iter().min_by_key(|(_, (_, used))| *used).map(|(segment, _)| *segment);
-            oldest.and_then(|segment| self.files.remove(&segment));
+    }
+
+    fn close_oldest(&mut self) {
+        let open = self.admitted.values_mut().filter(|admitted| admitted.file.is_some());
+        if let Some(oldest) = open.min_by_key(|admitted| admitted.used.load(Ordering::Relaxed)) {
+            oldest.file = None;
+            self.open_files -= 1;
         }
     }
 }

@@ -4,7 +4,7 @@ use super::claims::{self, Claims};
 use super::{Body, Index, Place, Record};
 use crate::base::Key;
 use crate::causal::{Dot, DotSet, Object, entry_hash};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Most recent dots remembered per partition. Beyond it the oldest are forgotten, and an exchange that
 /// misses them falls back to a full listing: 1,024 keys of 100 bytes are 0.1 MiB per busy partition.
@@ -30,9 +30,8 @@ pub struct PartitionTable {
     waiting: BTreeMap<Dot, BTreeSet<Key>>,
     /// Which key a recent dot belongs to: how an exchange finds what a peer lacks.
     pub recent: BTreeMap<Dot, Key>,
-    /// The dots of `recent` in order of arrival, oldest first, with their age.
-    arrivals: BTreeMap<i64, Dot>,
-    next_arrival: i64,
+    /// The dots of `recent` in order of arrival, oldest first.
+    arrivals: VecDeque<Dot>,
 }
 
 /// What one key has seen beyond the clock.
@@ -105,6 +104,9 @@ impl PartitionTable {
     /// (PROTOCOL R12f). A key without a live version vanishes with it. Only those are looked at: during a
     /// full listing every key has a leftover, and each record moves the clock.
     fn settle_leftovers(&mut self, dots: &DotSet) {
+        if self.waiting.is_empty() {
+            return;
+        }
         for (actor, counters) in dots.iter() {
             for (first, last) in counters.ranges() {
                 let range = Dot { actor, counter: first }..=Dot { actor, counter: last };
@@ -160,8 +162,7 @@ impl PartitionTable {
     pub fn remember(&mut self, key: &Key, dots: &DotSet) {
         for dot in dots.dots() {
             if self.recent.insert(dot, key.clone()).is_none() {
-                self.arrivals.insert(self.next_arrival, dot);
-                self.next_arrival += 1;
+                self.arrivals.push_back(dot);
             }
         }
         self.forget_recent(MAX_RECENT_DOTS);
@@ -173,16 +174,15 @@ impl PartitionTable {
             if self.arrivals.len() >= MAX_RECENT_DOTS || self.recent.contains_key(&dot) {
                 continue;
             }
-            let oldest = self.arrivals.first_key_value().map_or(self.next_arrival, |(arrival, _)| *arrival);
             self.recent.insert(dot, key.clone());
-            self.arrivals.insert(oldest - 1, dot);
+            self.arrivals.push_front(dot);
         }
     }
 
     /// Forgets the oldest recent dots above `limit`.
     pub fn forget_recent(&mut self, limit: usize) {
         while self.arrivals.len() > limit {
-            if let Some((_, dot)) = self.arrivals.pop_first() {
+            if let Some(dot) = self.arrivals.pop_front() {
                 self.recent.remove(&dot);
             }
         }

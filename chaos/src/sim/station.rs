@@ -69,7 +69,7 @@ pub(super) struct Running {
 /// What waits for the log.
 pub(super) enum Queued {
     /// An append: the shard, its number, the record.
-    Append(usize, u64, Record),
+    Append(usize, u64, Box<Record>),
     /// A new actor, behind all appends before.
     Renew,
 }
@@ -141,7 +141,7 @@ impl Running {
         let length = random.between(1, appends as u64) as usize;
         let batch: Vec<(usize, u64, Record)> = (self.queue.drain(..length.min(appends)))
             .filter_map(|queued| match queued {
-                Queued::Append(shard, id, record) => Some((shard, id, record)),
+                Queued::Append(shard, id, record) => Some((shard, id, *record)),
                 Queued::Renew => None,
             })
             .collect();

@@ -312,7 +312,7 @@ impl World {
                 if running.voided.contains(&shard) {
                     return running.refused.push((shard, id));
                 }
-                running.queue.push_back(Queued::Append(shard, id, record));
+                running.queue.push_back(Queued::Append(shard, id, Box::new(record)));
                 self.note(node, "append", id, shard as u64);
                 self.plan_flush(node);
             }
