@@ -276,7 +276,7 @@ impl Driver {
                 let _ = answer.send(current.collect());
             }
             Asked::Tell(input, answer) => {
-                self.turn(vec![input]);
+                self.turn(vec![*input]);
                 let _ = answer.send(());
             }
         }

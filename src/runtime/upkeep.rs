@@ -17,7 +17,7 @@ pub(super) enum Asked {
     /// Which of these records are current?
     Current(Vec<Question>, Sender<Vec<bool>>),
     /// Tell the node. Answered when it has been, and what it then wants of the log is on its way.
-    Tell(Input, Sender<()>),
+    Tell(Box<Input>, Sender<()>),
 }
 
 /// The channel to the driver.
@@ -60,7 +60,7 @@ impl Upkeep {
     /// Tells the node, and waits until it knows.
     pub(super) fn tell(&self, input: Input) -> Result<(), Ended> {
         let (answer, answers) = std::sync::mpsc::channel();
-        self.asked.blocking_send(Asked::Tell(input, answer)).map_err(|_| Ended)?;
+        self.asked.blocking_send(Asked::Tell(Box::new(input), answer)).map_err(|_| Ended)?;
         answers.recv().map_err(|_| Ended)
     }
 
