@@ -35,7 +35,7 @@ impl Latest {
     }
 
     /// Reads the records back, the latest first, and lets the tables remember their dots. A record that cannot be
-    /// read ends it: the reader has taken note, and an exchange that misses a dot goes by a listing.
+    /// read ends it without a word, for it need not count any more: an exchange that misses a dot goes by a listing.
     pub(super) fn recall<D: Disk>(self, reader: &Reader<D>, tables: &mut BTreeMap<PartitionId, PartitionTable>) {
         let mut bytes = 0;
         for Reverse((_, place)) in self.found.into_sorted_vec() {
@@ -43,7 +43,7 @@ impl Latest {
             if bytes > MAX_BYTES {
                 return;
             }
-            let Ok(record) = reader.read(place) else { return };
+            let Ok(record) = reader.read_again(place) else { return };
             if let (Body::Object { key, dots, .. }, Some(table)) = (&record.body, tables.get_mut(&record.partition)) {
                 table.recall(key, dots);
             }
