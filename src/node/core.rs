@@ -8,7 +8,7 @@ use crate::causal::DotSet;
 use crate::replication::Message;
 use crate::ring::PartitionId;
 use crate::store::{Holder, Place, Recovered};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One node of a cluster, without the world around it.
@@ -117,16 +117,7 @@ impl Node {
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
                 }
             }
-            Input::Damaged(partitions) => {
-                let count = self.shards.len();
-                for (at, shard) in self.shards.iter_mut().enumerate() {
-                    let own = partitions.iter().filter(|partition| partition.0 as usize % count == at);
-                    shard.handle(turn, Input::Damaged(own.copied().collect()));
-                }
-                if std::mem::replace(&mut self.renewal, Renewal::Asked) == Renewal::None {
-                    turn.effects.push(Effect::Renew);
-                }
-            }
+            Input::Damaged(partitions) => self.damaged(turn, &partitions),
             Input::Renewed { actor } => {
                 self.renewal = Renewal::None;
                 turn.notice(super::Notice::ActorRenewed);
@@ -187,6 +178,17 @@ impl Node {
         }
         let (listings, scope) = &mut self.listings();
         listings.view_changed(turn, scope, &before);
+    }
+
+    fn damaged(&mut self, turn: &mut Turn<'_>, partitions: &BTreeSet<PartitionId>) {
+        let count = self.shards.len();
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let own = partitions.iter().filter(|partition| partition.0 as usize % count == at);
+            shard.handle(turn, Input::Damaged(own.copied().collect()));
+        }
+        if std::mem::replace(&mut self.renewal, Renewal::Asked) == Renewal::None {
+            turn.effects.push(Effect::Renew);
+        }
     }
 
     /// The listings, and the node around them.

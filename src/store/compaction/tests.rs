@@ -182,7 +182,10 @@ fn a_step_goes_on_until_its_budget_is_spent_whatever_it_drops() {
     const RECORDS: u64 = 3000;
     let roomy = OpenOptions { segment_bytes: 1 << 18, ..options(7) };
     let mut store = open(Arc::new(MemoryDisk::default()), roomy).unwrap();
-    (1..=RECORDS).for_each(|counter| drop(store.log.append(&[put("often", counter)]).unwrap()));
+    for counter in 1..=RECORDS {
+        store.log.append(&[put("often", counter)]).unwrap();
+        store.log.do_jobs().unwrap();
+    }
     let mut compaction = store.log.begin_compaction(ALL);
     let (mut looked_at, mut steps) = (0, 0);
     let mut ask = |questions: &[Question]| {
