@@ -17,6 +17,7 @@ mod compactor;
 pub mod detector;
 pub mod disk;
 mod driver;
+pub mod encryption;
 mod flusher;
 pub mod http;
 mod identity;

@@ -185,6 +185,7 @@ mod tests {
                     records: 58,
                     bytes: 4000,
                     key_file: KeyFileStamp { entries: 50, bytes: 900, checksum: 7 },
+                    data_key: 2,
                 }],
                 checkpoint: Some(CheckpointStamp { sequence: Sequence(60), checksum: 9 }),
             },

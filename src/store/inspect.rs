@@ -1,12 +1,13 @@
 //! Looking at a data directory without opening it: nothing is locked, written or repaired.
 
-use super::codec::{Codec, CodecOptions};
+use super::cipher::{DataKeys, Encryption};
+use super::codec::{Codec, CompressionRules};
 use super::identity::{Ending, FoundIdentity};
 use super::mend::{ReadBack, key_file_is_sound};
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::sealed::SealedSegment;
-use super::survey::Survey;
+use super::survey::{FoundSegment, Survey};
 use super::verdict::{Care, Verdict};
 use super::{Body, Disk, Durability, Finding, FindingKind, OpenError, Opening, Reader, Record, Sequence};
 use crate::causal::{Actor, Intervals};
@@ -42,6 +43,8 @@ pub struct Inspection {
     pub sealed: Vec<InspectedSealed>,
     /// The other segments, ascending.
     pub segments: Vec<InspectedSegment>,
+    /// Encrypted segments that were not looked into, for want of the key.
+    pub locked: u64,
     /// What recovery would report.
     pub findings: Vec<Finding>,
     /// What the records say; none unless they were looked at.
@@ -83,6 +86,8 @@ pub struct InspectedSealed {
     pub entries: u64,
     /// Bytes of its key file.
     pub key_file_bytes: u64,
+    /// Under which data key it and its key file are encrypted; 0 for none.
+    pub data_key: u8,
 }
 
 /// One segment that recovery scans.
@@ -96,6 +101,8 @@ pub struct InspectedSegment {
     pub bytes: u64,
     /// The lowest and the highest sequence in it.
     pub sequences: Option<(Sequence, Sequence)>,
+    /// Under which data key it is encrypted; 0 for none.
+    pub data_key: u8,
 }
 
 /// What the records that count say.
@@ -109,9 +116,28 @@ pub struct Contents {
     pub not_understood: u64,
 }
 
-/// Looks at a directory. While a process writes to it, the newest batches may show as a torn tail.
+/// Looks at a directory. While a process writes to it, the newest batches may show as a torn tail. Of an encrypted
+/// one the structure is seen; what [`inspect_encrypted`] sees besides is left out.
 pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenError> {
+    look(disk, None, depth)
+}
+
+/// The same with the directory's key: key files and records are decrypted, and so authenticated.
+pub fn inspect_encrypted<D: Disk>(
+    disk: &Arc<D>,
+    encryption: &Encryption,
+    depth: Depth,
+) -> Result<Inspection, OpenError> {
+    look(disk, Some(encryption), depth)
+}
+
+fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -> Result<Inspection, OpenError> {
     let survey = Survey::take(&**disk)?;
+    let keys = match encryption {
+        Some(_) => DataKeys::read(&**disk, encryption, &survey.data_keys())?,
+        None => DataKeys::default(),
+    };
+    let codec = Arc::new(Codec::new(CompressionRules::default(), keys));
     let (known, boot) = match &survey.identity {
         FoundIdentity::Known(identity) => (Some(identity), identity.boot),
         _ => (None, 0),
@@ -124,16 +150,17 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
     });
     let mut findings = verdict.findings;
     let mut contents = Contents::default();
-    for sealed in &verdict.sealed.segments {
-        if !key_file_is_sound(disk, sealed)? {
+    let locked = |data_key| codec.keys().seal(data_key).is_locked();
+    for sealed in verdict.sealed.segments.iter().filter(|sealed| !locked(sealed.data_key)) {
+        if !key_file_is_sound(disk, codec.keys(), sealed)? {
             findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
         }
         if depth == Depth::Records {
-            contents.read_sealed(disk, sealed, &verdict.lost, &mut findings)?;
+            contents.read_sealed(disk, &codec, sealed, &verdict.lost, &mut findings)?;
         }
     }
     if depth == Depth::Records {
-        contents.read_tail(disk, &survey, &verdict.accepted)?;
+        contents.read_tail(disk, &codec, &survey, &verdict.accepted)?;
     }
     Ok(Inspection {
         identity,
@@ -143,7 +170,12 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         lost: verdict.lost.len(),
         sealed_through: verdict.sealed.through,
         sealed: verdict.sealed.segments.iter().map(InspectedSealed::of).collect(),
-        segments: survey.segments.iter().map(|(segment, found)| summary(*segment, &found.scan.frames)).collect(),
+        segments: survey.segments.values().map(summary).collect(),
+        locked: {
+            let sealed = verdict.sealed.segments.iter().map(|sealed| sealed.data_key);
+            let tail = survey.segments.values().map(|found| found.header.data_key);
+            sealed.chain(tail).filter(|data_key| locked(*data_key)).count() as u64
+        },
         findings,
         contents: (depth == Depth::Records).then_some(contents),
     })
@@ -170,6 +202,7 @@ impl InspectedSealed {
             sequences: sealed.sequences,
             entries: sealed.key_file.entries,
             key_file_bytes: sealed.key_file.bytes,
+            data_key: sealed.data_key,
         }
     }
 }
@@ -183,11 +216,12 @@ impl Contents {
     fn read_sealed<D: Disk>(
         &mut self,
         disk: &Arc<D>,
+        codec: &Arc<Codec>,
         sealed: &SealedSegment,
         lost: &Intervals,
         findings: &mut Vec<Finding>,
     ) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
+        let reader = Reader::new(disk.clone(), codec.clone());
         reader.admit(sealed.segment, sealed.generation, None);
         let back = ReadBack::read(&**disk, &reader, sealed, lost, |record| self.count(record))?;
         if let Some(lost) = back.missing(sealed) {
@@ -197,13 +231,23 @@ impl Contents {
         Ok(())
     }
 
-    fn read_tail<D: Disk>(&mut self, disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
+    fn read_tail<D: Disk>(
+        &mut self,
+        disk: &Arc<D>,
+        codec: &Arc<Codec>,
+        survey: &Survey,
+        accepted: &[Framed],
+    ) -> Result<(), OpenError> {
+        let reader = Reader::new(disk.clone(), codec.clone());
         survey.segments.iter().for_each(|(segment, found)| reader.admit(*segment, found.header.generation, None));
         let mut accepted = accepted.to_vec();
         accepted.sort_by_key(|framed| framed.place);
         for run in accepted.chunk_by(|a, b| a.place.segment == b.place.segment) {
             let Some(first) = run.first() else { continue };
+            let header = survey.segments.get(&first.place.segment).map(|found| found.header);
+            if header.is_some_and(|header| codec.keys().seal(header.data_key).is_locked()) {
+                continue;
+            }
             let Some(OpenSegment { file, generation }) = reader.file(first.place.segment)? else { continue };
             let mut window = Window::new(&**disk, &file, Framed::end(run));
             for framed in run {
@@ -217,10 +261,12 @@ impl Contents {
     }
 }
 
-fn summary(segment: u32, frames: &[Framed]) -> InspectedSegment {
+fn summary(found: &FoundSegment) -> InspectedSegment {
+    let frames = &found.scan.frames;
     let sequences = frames.iter().map(|framed| framed.sequence);
     InspectedSegment {
-        segment,
+        segment: found.header.segment,
+        data_key: found.header.data_key,
         frames: frames.len() as u64,
         bytes: frames.iter().map(|framed| u64::from(framed.place.length)).sum(),
         sequences: sequences.clone().min().zip(sequences.max()),

@@ -146,7 +146,7 @@ impl<D: Disk> Log<D> {
         let (mut bytes, mut places) = (Vec::with_capacity(total), Vec::with_capacity(entries.len()));
         for entry in entries {
             let seat = Seat { segment, generation, offset: end + bytes.len() as u32 };
-            places.push(entry.put(&mut bytes, seat, durable));
+            places.push(entry.put(self.reader.codec(), &mut bytes, seat, durable));
         }
         if let Err(error) = self.disk.write_at(&active.file, u64::from(end), &bytes) {
             return Err(self.poison(error));
@@ -189,6 +189,7 @@ impl<D: Disk> Log<D> {
             self.sync()?;
         }
         let generation = generation(self.settings.nonce, segment);
+        let seal = self.reader.codec().current_seal();
         let (predecessor, predecessor_end) =
             self.active.as_ref().map_or(self.predecessor, |active| (active.tail.segment, active.tail.end));
         let header = SegmentHeader {
@@ -200,6 +201,7 @@ impl<D: Disk> Log<D> {
             predecessor_end,
             cut_after: self.last,
             origin: Origin::Appended,
+            data_key: seal.number,
         };
         let written = self.disk.write_at(&file, 0, &header.encode()).and_then(|()| self.disk.sync(&file));
         written.and_then(|()| sync_names(&*self.disk)).map_err(|error| self.poison(error))?;
@@ -211,7 +213,7 @@ impl<D: Disk> Log<D> {
         }
         self.unfinished = None;
         self.reader.admit(segment, generation, Some(file.clone()));
-        let next = Active { tail: TailSegment::new(segment, generation), file, bytes };
+        let next = Active { tail: TailSegment::new(segment, generation, seal), file, bytes };
         self.finished.extend(self.active.replace(next).map(|active| active.tail));
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! has answered survives any crash, and nothing is served that was read back but never synced.
 
 mod checkpoint;
+mod cipher;
 mod claims;
 mod codec;
 mod compaction;
@@ -41,12 +42,16 @@ mod tail_run;
 mod tracker;
 mod verdict;
 
+pub use cipher::{Encryption, SecretKey};
 pub use codec::{CodecOptions, Compression, CompressionRules};
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use identity::{Birth, Durability};
 pub use index::Index;
-pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use inspect::{
+    Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect,
+    inspect_encrypted,
+};
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};

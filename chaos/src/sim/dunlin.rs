@@ -95,6 +95,7 @@ impl Machine for DunlinMachine {
             },
             codec: CodecOptions {
                 compression: if boot.seed.is_multiple_of(2) { Compression::Lz4 } else { Compression::None }.into(),
+                encryption: None,
             },
         };
         let opened = open(self.disk.clone(), options).ok()?;

@@ -1,6 +1,6 @@
 //! Which segments are worth compacting together.
 
-use super::estimate::Estimate;
+use super::estimate::{Estimate, Sealed};
 use std::collections::BTreeSet;
 
 /// So many small segments are made one although nothing in them is superseded: every opening reads the key
@@ -17,11 +17,12 @@ const MAX_INPUTS: usize = 16;
 const MAX_INPUT_BYTES: f64 = (1u64 << 31) as f64;
 
 /// The inputs of the next compaction; none if nothing is worth it. Segments that hold less than
-/// `lowest_share` of current records come first, those that hold least before others; small ones fill up the
-/// output, whose size should be a usual segment's.
+/// `lowest_share` of current records come first, and those that are not encrypted as new ones are, those that hold
+/// least before others; small ones fill up the output, whose size should be a usual segment's.
 pub(super) fn choose(estimates: &[Estimate], lowest_share: f64, segment_bytes: f64) -> BTreeSet<u32> {
-    let (mut sparse, others): (Vec<&Estimate>, Vec<&Estimate>) =
-        estimates.iter().partition(|estimate| estimate.live_share() < lowest_share);
+    let (mut sparse, others): (Vec<&Estimate>, Vec<&Estimate>) = estimates
+        .iter()
+        .partition(|estimate| estimate.live_share() < lowest_share || estimate.seal == Sealed::Otherwise);
     sparse.sort_by(|a, b| a.live_share().total_cmp(&b.live_share()).then(a.segment.cmp(&b.segment)));
     let mut small: Vec<&Estimate> =
         others.into_iter().filter(|estimate| estimate.file_bytes < segment_bytes * SMALL_SHARE).collect();
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     fn estimate(segment: u32, live_bytes: f64, file_bytes: f64) -> Estimate {
-        Estimate { segment, live_bytes, file_bytes }
+        Estimate { segment, live_bytes, file_bytes, seal: Sealed::AsNewOnes }
     }
 
     fn chosen(estimates: &[Estimate]) -> Vec<u32> {
@@ -65,6 +66,12 @@ mod tests {
         assert_eq!(chosen(&estimates), [1, 2]);
         let estimates = [estimate(1, 60.0, 100.0), estimate(2, 30.0, 100.0), estimate(3, 50.0, 100.0)];
         assert_eq!(chosen(&estimates), [2, 3]);
+    }
+
+    #[test]
+    fn a_segment_that_is_not_encrypted_as_new_ones_are_is_worth_it_however_full() {
+        let estimates = [estimate(1, 100.0, 100.0), Estimate { seal: Sealed::Otherwise, ..estimate(2, 100.0, 100.0) }];
+        assert_eq!(chosen(&estimates), [2]);
     }
 
     #[test]

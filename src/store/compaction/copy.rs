@@ -160,7 +160,7 @@ impl<D: Disk> Copying<D> {
         let disk = &*source.disk;
         let output = match &mut self.output {
             Some(output) => output,
-            none => none.insert(Output::create(disk, self.number, source.through)?),
+            none => none.insert(Output::create(disk, self.number, source.through, source.reader.codec().clone())?),
         };
         output.put(disk, entry, header, &payload)
     }

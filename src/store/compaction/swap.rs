@@ -4,7 +4,7 @@ use super::output::remove_output;
 use super::source::Source;
 use super::{Compaction, CompactionError, CompactionOptions};
 use crate::store::checkpoint::remove_if_there;
-use crate::store::identity::Identity;
+use crate::store::identity::{Identity, sync_names};
 use crate::store::key_file::key_file_name;
 use crate::store::log::generation;
 use crate::store::segment::segment_name;
@@ -18,12 +18,15 @@ pub(in crate::store) struct Compacted {
     retired: Vec<u32>,
     /// Segments in which damage was found: left alone until the next opening.
     shunned: BTreeSet<u32>,
+    /// Data keys that are out of the file, and with it out of this directory.
+    dropped_keys: BTreeSet<u8>,
 }
 
 impl<D: Disk> Log<D> {
     /// Begins a compaction of what is sealed now; the files of the one before go. One at a time.
     pub fn begin_compaction(&mut self, options: CompactionOptions) -> Compaction<D> {
         self.remove_retired();
+        self.drop_data_keys();
         let number = self.next_segment;
         self.next_segment += 1;
         let source = Source {
@@ -122,5 +125,23 @@ impl<D: Disk> Log<D> {
                 self.compacted.retired.push(segment);
             }
         }
+    }
+
+    /// Takes data keys out of the file under which nothing is encrypted any more, files of retired segments
+    /// included: a lost manifest would have an opening read those. What the disk refuses now is done the next time.
+    fn drop_data_keys(&mut self) {
+        if !self.compacted.retired.is_empty() {
+            return;
+        }
+        let sealed = self.identity.sealed.segments.iter().map(|sealed| sealed.data_key);
+        let mut used: BTreeSet<u8> = sealed.chain(self.tails().map(|tail| tail.run.seal().number)).collect();
+        let keys = self.reader.codec().keys();
+        used.insert(keys.current());
+        let unused: BTreeSet<u8> = keys.numbers().difference(&used).copied().collect();
+        let done = unused.is_subset(&self.compacted.dropped_keys);
+        if done || sync_names(&*self.disk).and_then(|()| keys.keep_only(&*self.disk, &used)).is_err() {
+            return;
+        }
+        self.compacted.dropped_keys = unused;
     }
 }
