@@ -18,6 +18,7 @@ pub mod detector;
 pub mod disk;
 mod driver;
 mod flusher;
+mod hot_cache;
 pub mod http;
 mod identity;
 mod log_jobs;

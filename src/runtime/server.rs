@@ -7,6 +7,7 @@ use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
 use super::flusher;
+use super::hot_cache::HotCache;
 use super::http::{
     self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock,
 };
@@ -83,7 +84,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
-    let reads = ColdReads::start(reader).map_err(threads_refused)?;
+    let hot = HotCache::new(settings.storage.cache_bytes.0, Arc::clone(&metrics));
+    let reads = ColdReads::start(reader, hot).map_err(threads_refused)?;
     let pace = settings.storage.compaction.0;
     let compactions = Compactions::start(flusher.clone(), pace, Arc::clone(&metrics)).map_err(threads_refused)?;
     let options = NodeOptions {

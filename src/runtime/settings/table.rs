@@ -96,6 +96,9 @@ settings! {
         /// Bytes that compaction copies in a second, at most. 0: superseded records are never taken away.
         compaction: Size = "32MiB", Bounds::between(0, 1 << 40);
         "Larger if space is not given back as fast as it is used; smaller on slow disks."
+        /// Memory for records that are read often. 0: none; reads then cost a system call each, no disk access while the page cache has them.
+        cache_bytes: Size = "64MiB", Bounds::between(0, 1 << 40);
+        "Larger where few keys get most reads; see the hits in dunlin_cache_hits_total."
         /// Free space at which puts are refused (507); deletes, repair and compaction go on. Puts are taken again with an eighth more.
         reserve_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
         "At least two segments. Larger where other programs write to the same disk."
