@@ -24,6 +24,14 @@ lint:
 sim seeds="1..50":
     cargo run --release -p chaos -- sim --seeds {{seeds}}
 
+# Take the power from one store at every call of its disk
+crash states="300000" seed="1":
+    cargo run --release -p chaos --no-default-features -- crash --states {{states}} --seed {{seed}}
+
+# Flip every byte of a small store, one at a time
+flips seed="1":
+    cargo run --release -p chaos --no-default-features -- flips --seed {{seed}}
+
 # Run one seed again
 replay seed:
     cargo run --release -p chaos -- sim --seed {{seed}}
@@ -39,6 +47,18 @@ live scenario duration="60s" seed="1":
 # The standard set against a fresh local cluster: peak, latency at rising shares of it, a page with plots
 bench *args:
     cargo run --release -- bench --local --knee --json target/bench.json --html target/bench.html {{args}}
+
+# Failing syncs and SIGKILL in the midst of a real node's system calls (needs strace)
+inject points="200" seed="1":
+    cargo build --release --workspace && target/release/chaos inject --points {{points}} --seed {{seed}}
+
+# A real node on a disk that fills up and empties again (needs root)
+disk-full:
+    cargo build --release --workspace && target/release/chaos inject --disk-full
+
+# The store beside fjall, redb, a bare Bitcask and the raw disk (docs/benchmarks.md)
+peers *args="compare":
+    cargo run --release --manifest-path tests/peers/Cargo.toml --target-dir target/peers -- {{args}}
 
 # The API documentation of the crates
 doc:

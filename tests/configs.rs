@@ -122,6 +122,25 @@ fn lists_numbers_and_switches_can_be_given_as_text() {
 }
 
 #[test]
+fn compression_is_one_name_or_a_table_by_prefix() {
+    use dunlin::store::{Compression, CompressionRules};
+    let set = |text: &str| start(text, &[], &[]).unwrap().storage.compression;
+    assert_eq!(set(""), Compression::None.into());
+    assert_eq!(set("[storage]\ncompression = \"zstd\""), Compression::Zstd.into());
+    let by_prefix = CompressionRules::new([(b"".to_vec(), Compression::Lz4), (b"logs/".to_vec(), Compression::Zstd)]);
+    assert_eq!(set("[storage]\ncompression = { \"\" = \"lz4\", \"logs/\" = \"zstd\" }"), by_prefix);
+    assert_eq!(set("[storage.compression]\n\"logs/\" = \"zstd\"\n\"\" = \"lz4\""), by_prefix);
+    let flags = [("storage-compression", "=lz4, logs/=zstd")];
+    assert_eq!(start("", &flags, &[]).unwrap().storage.compression, by_prefix);
+    for wrong in ["\"gzip\"", "{ a = \"gzip\" }", "{ a = 1 }", "[\"lz4\"]", "{}", "\"a=lz4,b\""] {
+        says(
+            &refusal(&format!("[storage]\ncompression = {wrong}")),
+            &["storage.compression = ", "\"lz4\" or \"zstd\""],
+        );
+    }
+}
+
+#[test]
 fn a_relative_path_belongs_to_the_file_or_to_the_working_directory() {
     let settings = start("pid_file = \"run/pid\"", &[("tls-ca", "mine.pem")], &[]).unwrap();
     assert_eq!(settings.node.pid_file.as_deref(), Some(Path::new("/etc/dunlin/run/pid")));

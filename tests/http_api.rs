@@ -6,16 +6,18 @@ use dunlin::base::{HybridTime, Key, NodeId, WallTime};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, TokenSecret};
 use dunlin::client::{Answer, Client, Method, Request};
 use dunlin::replication::{
-    Command, Condition, Failure, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
+    Command, Condition, Failure, ListCommand, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness,
+    WriteResult,
 };
 use dunlin::runtime::http::{
-    BodyBudget, CoreHandle, CoreRequest, HttpLimits, HttpState, MAX_CONFLICT_BYTES, TokenSecrets, serve,
-    system_wall_clock,
+    Asked, BodyBudget, CoreHandle, CoreRequest, HttpLimits, HttpState, MAX_CONFLICT_BYTES, MAX_LISTINGS, TokenSecrets,
+    serve, system_wall_clock,
 };
 use dunlin::runtime::metrics::Metrics;
 use dunlin::runtime::status::{
     ClusterStatus, HintStatus, Holding, MemberAddresses, MemberState, MemberStatus, NodeStatus, PartitionRow,
 };
+use dunlin::store::{KeyPage, KeyQuery, Reach};
 use hyper::header::HeaderName;
 use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 const VALUE_LIMIT: usize = 3 << 20;
 const ENVELOPE: &str = "application/vnd.dunlin.siblings+json";
@@ -60,6 +62,23 @@ impl FakeCore {
                 write(state, content, seen, self.counter)
             }
         }
+    }
+}
+
+impl FakeCore {
+    /// Every key it knows, deleted ones, too: which of them are there is for reads to say.
+    fn list(&mut self, command: &ListCommand) -> Outcome {
+        if let Some(outcome) = self.forced.pop_front() {
+            return outcome;
+        }
+        let KeyQuery { prefix, from, limit } = &command.query;
+        let asked_for = |key: &&Key| key.as_bytes().starts_with(prefix) && key.as_bytes() >= from.as_ref();
+        let keys: Vec<Key> = self.objects.keys().filter(asked_for).take(*limit).cloned().collect();
+        let reach = match keys.last() {
+            Some(last) if keys.len() == *limit => Reach::Through(last.clone()),
+            _ => Reach::End,
+        };
+        Outcome::Listed(KeyPage { keys, reach })
     }
 }
 
@@ -195,8 +214,11 @@ async fn start(
             // Takes nothing, and keeps the queue open.
             std::future::pending::<()>().await;
         }
-        while let Some((command, answer)) = requests.recv().await {
-            let outcome = answering_core.lock().unwrap().answer(command);
+        while let Some((asked, answer)) = requests.recv().await {
+            let outcome = match asked {
+                Asked::Command(command) => answering_core.lock().unwrap().answer(command),
+                Asked::List(command) => answering_core.lock().unwrap().list(&command),
+            };
             let _ = answer.send(outcome);
         }
     });
@@ -205,6 +227,7 @@ async fn start(
         secrets: TokenSecrets::new(secret(1), Some(secret(2))),
         defaults: Options::default(),
         bodies: BodyBudget::new(bodies),
+        listings: Arc::new(Semaphore::new(MAX_LISTINGS)),
         limits,
         metrics: metrics.clone(),
         wall_clock: system_wall_clock,
@@ -731,7 +754,6 @@ fn methods_and_endpoints_that_are_not_there_say_so() {
             assert_eq!((told(&answer), answer.header("allow")), (problem(405, "method_not_allowed"), Some(allow)));
         }
         for (method, path) in [
-            (Method::GET, "/kv"),
             (Method::POST, "/batch"),
             (Method::GET, "/openapi.json"),
             (Method::GET, "/docs"),

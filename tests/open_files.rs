@@ -5,7 +5,7 @@ use dunlin::causal::{Actor, Dot, DotSet};
 use dunlin::ring::PartitionId;
 use dunlin::runtime::disk::RealDisk;
 use dunlin::runtime::open_files::OpenFiles;
-use dunlin::store::{AppendError, Birth, Body, Durability, OpenOptions, Opening, Record, open};
+use dunlin::store::{AppendError, Birth, Body, CodecOptions, Durability, OpenOptions, Opening, Record, open};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +37,7 @@ fn options(actor: u64) -> OpenOptions {
         durability: Durability::Fsync,
         boot: 1,
         birth: Birth::Filling,
+        codec: CodecOptions::default(),
     }
 }
 

@@ -2,8 +2,9 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
+use chaos::crash::{Coverage, Leaving, enumerate, flip, golden};
 #[cfg(feature = "live")]
-use chaos::live::{Live, SCENARIOS};
+use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
 use dunlin::base::Mutation;
@@ -47,8 +48,34 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
+    /// Take the power from one store at every call of its disk, and judge what recovery makes of it.
+    Crash {
+        /// Stop after so many different states.
+        #[arg(long, default_value_t = 300_000)]
+        states: u64,
+        /// Which script to begin with.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Flip every byte of a small store, one at a time, and read all of it each time.
+    Flips {
+        /// Which store.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// All eight bits of one byte in so many; of the others a random one.
+        #[arg(long, default_value_t = 8)]
+        all_bits_every: u64,
+    },
+    /// Make a golden data directory of the present formats; never over one that is there.
+    Golden {
+        /// A new directory.
+        #[arg(long)]
+        dir: std::path::PathBuf,
+    },
     #[cfg(feature = "live")]
     Live(Live),
+    #[cfg(feature = "live")]
+    Inject(Inject),
     /// List the classes of faults, the promises judged, and the deliberate faults of the core.
     List,
 }
@@ -61,8 +88,19 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
+        Command::Crash { states, seed } => crash(seed, states),
+        Command::Flips { seed, all_bits_every } => flips(seed, all_bits_every),
+        Command::Golden { dir } => match write_golden(&dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("chaos: {}: {error}", dir.display());
+                ExitCode::FAILURE
+            }
+        },
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
+        #[cfg(feature = "live")]
+        Command::Inject(inject) => inject.run(),
         Command::List => {
             list();
             ExitCode::SUCCESS
@@ -94,6 +132,45 @@ fn simulate(first: u64, last: u64, voice: Voice, keep_going: bool) -> ExitCode {
         runs as f64 / seconds
     );
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Counts crash states; fails at the first that breaks a promise.
+fn crash(seed: u64, states: u64) -> ExitCode {
+    let begun = std::time::Instant::now();
+    let (judged, broken) = enumerate(seed, states);
+    println!("{judged}");
+    let (total, scripts, seconds) = (judged.total(), judged.scripts, begun.elapsed().as_secs_f64());
+    let bad = u64::from(broken.is_some());
+    println!("{total} different states of {scripts} scripts, {bad} broken, {seconds:.1} s, from seed {seed}");
+    let Some(broken) = broken else { return ExitCode::SUCCESS };
+    println!("script {}, after {} calls, in {}: {}", broken.seed, broken.calls, broken.step, broken.what);
+    ExitCode::FAILURE
+}
+
+/// Flips every byte of a crashed and of a closed store; fails at the first wrong value.
+fn flips(seed: u64, all_bits_every: u64) -> ExitCode {
+    let mut exit = ExitCode::SUCCESS;
+    for leaving in [Leaving::Crash, Leaving::Close] {
+        let begun = std::time::Instant::now();
+        let (flips, broken) = flip(seed, leaving, Coverage { every: 1, all_bits_every: all_bits_every.max(1) });
+        let bad = u64::from(broken.is_some());
+        println!("{flips}\n{leaving:?}: {} flips, {bad} broken, {:.1} s", flips.bits(), begun.elapsed().as_secs_f64());
+        if let Some(broken) = broken {
+            println!("{broken}");
+            exit = ExitCode::FAILURE;
+        }
+    }
+    exit
+}
+
+/// Writes a golden directory and what opening it gives.
+fn write_golden(directory: &std::path::Path) -> std::io::Result<()> {
+    let (files, expected) = golden::make();
+    std::fs::create_dir(directory)?;
+    for (name, bytes) in files {
+        std::fs::write(directory.join(name), bytes)?;
+    }
+    std::fs::write(directory.join(golden::EXPECTED), expected)
 }
 
 /// What the simulator judges, by name.

@@ -39,11 +39,15 @@ pub enum Mutation {
     TruncateAtFirstBadRecord,
     ChecksumWithoutOffset,
     SkipDirectorySync,
+    AnswerBeforeSync,
     CompactDropsDeletes,
     CompactBeforeDurable,
     CompactByPosition,
     TimeoutAsNotWritten,
     TokenNotVerified,
+    RepairKeepsActor,
+    RepairKeepsClock,
+    ListingSkips,
 }
 
 impl Mutation {
@@ -81,11 +85,15 @@ impl Mutation {
         (Mutation::TruncateAtFirstBadRecord, "truncate-at-first-bad-record", "torn-tail rule"),
         (Mutation::ChecksumWithoutOffset, "checksum-without-offset", "record framing"),
         (Mutation::SkipDirectorySync, "skip-directory-sync", "durable file names"),
+        (Mutation::AnswerBeforeSync, "answer-before-sync", "P1"),
         (Mutation::CompactDropsDeletes, "compact-drops-deletes", "R12"),
         (Mutation::CompactBeforeDurable, "compact-before-durable", "R12"),
         (Mutation::CompactByPosition, "compact-by-position", "R12"),
         (Mutation::TimeoutAsNotWritten, "timeout-as-not-written", "P11"),
         (Mutation::TokenNotVerified, "token-not-verified", "tokens are authenticated"),
+        (Mutation::RepairKeepsActor, "repair-keeps-actor", "R8"),
+        (Mutation::RepairKeepsClock, "repair-keeps-clock", "R8"),
+        (Mutation::ListingSkips, "listing-skips", "P3"),
     ];
 
     /// The mutation of this name.

@@ -2,25 +2,25 @@
 
 use super::{Actor, Dot, Intervals};
 use crate::base::{Mutation, broken};
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use std::fmt;
 
 /// A set of dots, per actor in compact form. A *partition clock* is the set a replica has seen; a
 /// *context* is the set a client or a key has seen. Exact: it never claims a lower counter it was not
 /// given (a plain version vector does, and loses writes).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<WireEntry>", into = "Vec<WireEntry>")]
+///
+/// On the wire and on the disk: a sequence of (actor, base, ranges above it).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DotSet {
-    /// Ascending by actor; no entry is empty.
-    entries: Vec<(Actor, Intervals)>,
+    /// Ascending by actor; no entry is empty. One is kept in place: a single write's set takes no allocation.
+    entries: SmallVec<[(Actor, Intervals); 1]>,
 }
-
-/// actor, base, intervals above it
-type WireEntry = (Actor, u64, Vec<(u64, u64)>);
 
 impl DotSet {
     /// The set with no dot.
-    pub const EMPTY: DotSet = DotSet { entries: Vec::new() };
+    pub const EMPTY: DotSet = DotSet { entries: SmallVec::new_const() };
 
     /// No dot at all.
     pub fn is_empty(&self) -> bool {
@@ -139,22 +139,62 @@ impl From<Dot> for DotSet {
     }
 }
 
-/// Whatever a peer sends becomes canonical on the way in.
-impl From<Vec<WireEntry>> for DotSet {
-    fn from(wire: Vec<WireEntry>) -> Self {
-        let mut set = DotSet::default();
-        for (actor, base, above) in wire {
-            let mut counters = Intervals::up_to(base);
-            above.into_iter().for_each(|(start, end)| counters.insert_range(start, end));
-            set.insert_all(actor, &counters);
-        }
-        set
+impl Serialize for DotSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter().map(|(actor, counters)| (actor, counters.base(), counters.above())))
     }
 }
 
-impl From<DotSet> for Vec<WireEntry> {
-    fn from(set: DotSet) -> Self {
-        set.entries.into_iter().map(|(actor, c)| (actor, c.base(), c.above().to_vec())).collect()
+/// Whatever a peer sends becomes canonical on the way in.
+impl<'de> Deserialize<'de> for DotSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(WireEntries)
+    }
+}
+
+struct WireEntries;
+
+impl<'de> Visitor<'de> for WireEntries {
+    type Value = DotSet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence of (actor, base, ranges)")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<DotSet, A::Error> {
+        let mut set = DotSet::default();
+        while let Some((actor, base, WireRanges(mut counters))) = entries.next_element::<(Actor, u64, WireRanges)>()? {
+            counters.insert_range(1, base);
+            set.insert_all(actor, &counters);
+        }
+        Ok(set)
+    }
+}
+
+/// Ranges as they come, taken in one by one.
+struct WireRanges(Intervals);
+
+impl<'de> Deserialize<'de> for WireRanges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RangesVisitor)
+    }
+}
+
+struct RangesVisitor;
+
+impl<'de> Visitor<'de> for RangesVisitor {
+    type Value = WireRanges;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence of (first, last)")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut ranges: A) -> Result<WireRanges, A::Error> {
+        let mut counters = Intervals::default();
+        while let Some((start, end)) = ranges.next_element()? {
+            counters.insert_range(start, end);
+        }
+        Ok(WireRanges(counters))
     }
 }
 
@@ -171,6 +211,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     type Naive = BTreeSet<(u64, u64)>;
+
+    /// actor, base, ranges above it
+    type WireEntry = (Actor, u64, Vec<(u64, u64)>);
 
     fn built(dots: &Naive) -> DotSet {
         dots.iter().map(|(a, c)| Dot { actor: Actor(*a), counter: *c }).collect()
@@ -199,13 +242,22 @@ mod tests {
         }
 
         #[test]
+        fn the_wire_form_is_a_list_of_tuples(a in sets()) {
+            let set = built(&a);
+            let wire: Vec<WireEntry> = set.iter().map(|(actor, c)| (actor, c.base(), c.above().to_vec())).collect();
+            prop_assert_eq!(rmp_serde::to_vec(&set).unwrap(), rmp_serde::to_vec(&wire).unwrap());
+        }
+
+        #[test]
         fn the_wire_form_comes_back_whatever_its_order(a in sets(), split in any::<bool>()) {
             let set = built(&a);
-            let mut wire: Vec<WireEntry> = set.clone().into();
+            let mut wire = rmp_serde::to_vec(&set).unwrap();
             if split {
-                wire = a.iter().rev().map(|(actor, c)| (Actor(*actor), 0, vec![(*c, *c)])).collect();
+                let entries: Vec<WireEntry> =
+                    a.iter().rev().map(|(actor, c)| (Actor(*actor), 0, vec![(*c, *c)])).collect();
+                wire = rmp_serde::to_vec(&entries).unwrap();
             }
-            prop_assert_eq!(DotSet::from(wire), set);
+            prop_assert_eq!(rmp_serde::from_slice::<DotSet>(&wire).unwrap(), set);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A set of counters in compact form: a base and the intervals above it.
 
+use smallvec::SmallVec;
 use std::fmt;
 
 /// Counters of one actor: all of `1..=base`, and inclusive ranges above that do not touch one another.
@@ -7,13 +8,16 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Intervals {
     base: u64,
-    above: Vec<(u64, u64)>,
+    above: Ranges,
 }
+
+/// One is kept in place: that is what the dot of a single write needs, and every record has such a set.
+type Ranges = SmallVec<[(u64, u64); 1]>;
 
 impl Intervals {
     /// The counters `1..=base`.
     pub fn up_to(base: u64) -> Self {
-        Self { base, above: Vec::new() }
+        Self { base, above: Ranges::new() }
     }
 
     /// All of `1..=base` are in.
@@ -84,7 +88,8 @@ impl Intervals {
             self.base = self.base.max(high);
             self.above.drain(..last.max(first));
         } else {
-            self.above.splice(first..last.max(first), [(low, high)]);
+            self.above.drain(first..last.max(first));
+            self.above.insert(first, (low, high));
         }
     }
 

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::causal::{Actor, Dot, DotSet};
     use crate::ring::PartitionId;
-    use crate::store::{Birth, Body, Durability, OpenOptions, Record, open};
+    use crate::store::{Birth, Body, CodecOptions, Durability, OpenOptions, Record, open};
 
     #[test]
     fn a_report_says_what_is_there_and_what_would_happen() {
@@ -133,6 +133,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         };
         let text = || inspect(directory.path(), Depth::Records).unwrap().to_string();
         assert!(text().contains("would make a new store"));

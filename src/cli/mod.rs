@@ -14,10 +14,13 @@ mod client;
 mod cluster;
 mod dev;
 mod exit;
+pub mod export;
+pub mod import;
 mod inspect;
 pub mod kv;
 mod logging;
 mod overrides;
+pub mod pages;
 mod pid_file;
 mod serve;
 mod shutdown;
@@ -48,6 +51,9 @@ enum Command {
     Put(kv::PutArgs),
     Get(kv::GetArgs),
     Delete(kv::DeleteArgs),
+    List(export::ListArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
     Inspect(inspect::Inspect),
     Bench(Box<bench::Bench>),
 }
@@ -66,6 +72,9 @@ pub fn main() -> ExitCode {
         Command::Put(args) => return client::put(&args),
         Command::Get(args) => return client::get(&args),
         Command::Delete(args) => return client::delete(&args),
+        Command::List(args) => return client::list(&args),
+        Command::Export(args) => return client::export(&args),
+        Command::Import(args) => return client::import(&args),
         Command::Inspect(inspect) => inspect.run(),
         Command::Bench(bench) => bench.run(),
     };

@@ -67,10 +67,15 @@ impl Request {
     }
 
     /// Adds a parameter; its value is escaped.
-    pub fn query(mut self, name: &str, value: &str) -> Request {
+    pub fn query(self, name: &str, value: &str) -> Request {
+        self.query_bytes(name, value.as_bytes())
+    }
+
+    /// Adds a parameter of any bytes, escaped.
+    pub fn query_bytes(mut self, name: &str, value: &[u8]) -> Request {
         let separator = if self.path.contains('?') { '&' } else { '?' };
         self.path.push(separator);
-        self.path.push_str(&format!("{name}={}", percent_encode(value.as_bytes(), ESCAPED)));
+        self.path.push_str(&format!("{name}={}", percent_encode(value, ESCAPED)));
         self
     }
 

@@ -5,7 +5,7 @@ use super::shard::{Shard, Turn};
 use super::{Effect, Notice};
 use crate::base::limits::MAX_OBJECT_BYTES;
 use crate::base::{Mutation, NodeId, broken};
-use crate::causal::{DotSet, Filled, bytes_of_all};
+use crate::causal::{Actor, DotSet, Filled, bytes_of_all};
 use crate::replication::{Failure, Message, Outcome, Refusal, StoreReply};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published, Record, Sequence};
@@ -31,8 +31,9 @@ pub(super) enum After {
     Nothing,
     /// The coordinator's own record: acknowledge to itself, send to the others.
     Coordinated { write: u64 },
-    /// A peer's state: tell it.
-    Replied { to: NodeId, request: u64 },
+    /// A peer's state: tell it, in the name of the actor of when it came. After a renewal the clock may claim
+    /// nothing of it any more, and the name of the new actor would say that it does (PROTOCOL R5).
+    Replied { to: NodeId, request: u64, actor: Actor },
     /// The join of an exchange session.
     Joined { session: u64 },
     /// A hint's target has it.
@@ -89,6 +90,7 @@ impl Shard {
             }
             Body::HintDone { hint, target } => self.hints.done(*hint, *target),
             Body::Complete => turn.notice(Notice::PartitionCompleted),
+            Body::Reset { .. } => turn.notice(Notice::PartitionVoided),
             _ => {}
         }
         self.after_durable(turn, partition, after);
@@ -98,7 +100,7 @@ impl Shard {
         match after {
             After::Nothing => {}
             After::Coordinated { write } => self.coordinated(turn, write),
-            After::Replied { to, request } => self.reply_durable(turn, to, request),
+            After::Replied { to, request, actor } => self.reply_durable(turn, to, request, actor),
             After::Joined { session } => self.joined(turn, partition, session),
             After::HintDone => turn.notice(Notice::HintDrained),
         }
@@ -137,16 +139,16 @@ impl Shard {
     fn refuse(&mut self, turn: &mut Turn<'_>, after: After) {
         match after {
             After::Coordinated { write } => self.write_failed(turn, write, Failure::DiskFull),
-            After::Replied { to, request } => self.reply_refused(turn, to, request, Refusal::DiskFull),
+            After::Replied { to, request, .. } => self.reply_refused(turn, to, request, Refusal::DiskFull),
             After::Nothing | After::Joined { .. } | After::HintDone => {}
         }
     }
 
     /// "It is durable here": sent only while a storage answer is handled, or when nothing is pending.
-    pub(super) fn reply_durable(&mut self, turn: &mut Turn<'_>, to: NodeId, request: u64) {
+    fn reply_durable(&mut self, turn: &mut Turn<'_>, to: NodeId, request: u64, actor: Actor) {
         if request != 0 {
             let refilled = self.refilled(turn.now.time);
-            let reply = StoreReply::Durable { actor: self.me.actor, refilled };
+            let reply = StoreReply::Durable { actor, refilled };
             turn.send(vec![to], Message::Replicated { request, reply });
         }
     }
@@ -172,10 +174,15 @@ impl Shard {
         let Apply { key, state, dots, after } = apply;
         let listed = self.listed(partition, key.hash64());
         let replica = self.replica(partition);
+        if let (false, After::Replied { to, request, .. }) = (replica.takes_writes(), after) {
+            self.reply_refused(turn, to, request, Refusal::Unreadable);
+            return Applied::Taken;
+        }
         let mut before = replica.fill_pending(object);
         before.context.union(&listed);
         let mut entering = dots;
-        state.versions.iter().for_each(|version| entering.insert(version.dot));
+        // The key's own, too: after damage the clock may not have them yet.
+        state.versions.iter().chain(&before.versions).for_each(|version| entering.insert(version.dot));
         let entering = entering.difference(replica.pending_clock());
         let merged = before.clone().merge(&state);
         if merged == before && entering.is_empty() && replica.is_settled() {

@@ -1,5 +1,6 @@
 //! The node: shards behind one door.
 
+use super::listings::{Listings, Scope};
 use super::shard::{Identity, Shard, Turn};
 use super::{Effect, Input, Timings, View};
 use crate::base::{NodeId, Now, Random, Time};
@@ -7,7 +8,7 @@ use crate::causal::DotSet;
 use crate::replication::Message;
 use crate::ring::PartitionId;
 use crate::store::{Holder, Place, Recovered};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One node of a cluster, without the world around it.
@@ -19,7 +20,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Node {
     shards: Vec<Shard>,
+    listings: Listings,
     view: Arc<View>,
+    renewal: Renewal,
+}
+
+/// Whether a new actor is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    None,
+    Asked,
 }
 
 /// What a node is started with.
@@ -91,19 +101,15 @@ impl Node {
                 shard.hints.recover(sequence, hint);
             }
         }
-        Self { shards, view }
+        let listings = Listings::new(options.node, &mut random);
+        Self { shards, listings, view, renewal: Renewal::None }
     }
 
     /// Something happened. Returns promptly and cannot fail; what is to be done is pushed to `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let turn = &mut Turn { now, effects };
         match input {
-            Input::View(view) => {
-                self.view = Arc::clone(&view);
-                for shard in &mut self.shards {
-                    shard.handle(turn, Input::View(Arc::clone(&view)));
-                }
-            }
+            Input::View(view) => self.change_view(turn, &view),
             Input::Relocated(moved) => {
                 let count = self.shards.len();
                 for (at, shard) in self.shards.iter_mut().enumerate() {
@@ -111,8 +117,37 @@ impl Node {
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
                 }
             }
+            Input::Damaged(partitions) => self.damaged(turn, &partitions),
+            Input::Renewed { actor } => {
+                self.renewal = Renewal::None;
+                turn.notice(super::Notice::ActorRenewed);
+                self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Renewed { actor }));
+            }
+            Input::Lost(lost) => {
+                let count = self.shards.len();
+                for (at, shard) in self.shards.iter_mut().enumerate() {
+                    let own = lost.iter().filter(|lost| lost.partition.0 as usize % count == at);
+                    shard.handle(turn, Input::Lost(own.cloned().collect()));
+                }
+            }
             Input::Space(space) => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Space(space))),
             Input::Tick => self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Tick)),
+            Input::List { request, command } => {
+                let (listings, scope) = &mut self.listings();
+                listings.begin(turn, scope, request, command);
+            }
+            Input::Listed { id, page } => {
+                let (listings, scope) = &mut self.listings();
+                listings.listed(turn, scope, id, page);
+            }
+            Input::Message { from, message: Message::List { request, query, partitions } } => {
+                let (listings, scope) = &mut self.listings();
+                listings.serve(turn, scope, (from, request), query, partitions);
+            }
+            Input::Message { from, message: Message::Listed { request, page, refused } } => {
+                let (listings, scope) = &mut self.listings();
+                listings.answered(turn, scope, (from, request), page, &refused);
+            }
             Input::Message { from, message: Message::ClockQuery { session, clocks } } => {
                 // Shards of two nodes need not match: each answers for its own partitions.
                 let count = self.shards.len();
@@ -132,11 +167,39 @@ impl Node {
                 }
             }
         }
+        let (listings, scope) = &mut self.listings();
+        listings.tick(turn, scope);
+    }
+
+    fn change_view(&mut self, turn: &mut Turn<'_>, view: &Arc<View>) {
+        let before = std::mem::replace(&mut self.view, Arc::clone(view));
+        for shard in &mut self.shards {
+            shard.handle(turn, Input::View(Arc::clone(view)));
+        }
+        let (listings, scope) = &mut self.listings();
+        listings.view_changed(turn, scope, &before);
+    }
+
+    fn damaged(&mut self, turn: &mut Turn<'_>, partitions: &BTreeSet<PartitionId>) {
+        let count = self.shards.len();
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            let own = partitions.iter().filter(|partition| partition.0 as usize % count == at);
+            shard.handle(turn, Input::Damaged(own.copied().collect()));
+        }
+        if std::mem::replace(&mut self.renewal, Renewal::Asked) == Renewal::None {
+            turn.effects.push(Effect::Renew);
+        }
+    }
+
+    /// The listings, and the node around them.
+    fn listings(&mut self) -> (&mut Listings, Scope<'_>) {
+        (&mut self.listings, Scope { view: &self.view, shards: &mut self.shards })
     }
 
     /// When to call `handle` with a tick at the latest.
     pub fn deadline(&self) -> Time {
-        self.shards.iter().map(Shard::deadline).min().unwrap_or(Time::NEVER)
+        let shards = self.shards.iter().map(Shard::deadline);
+        shards.chain([self.listings.deadline()]).min().unwrap_or(Time::NEVER)
     }
 
     /// What operators ask.
@@ -168,10 +231,11 @@ impl Node {
     /// A partition's durable state, if anything is known of it here.
     pub fn partition_report(&self, partition: PartitionId) -> Option<PartitionReport> {
         let shard = self.shards.get(partition.0 as usize % self.shards.len())?;
-        let table = &shard.replicas.get(&partition)?.table;
+        let replica = shard.replicas.get(&partition)?;
+        let table = &replica.table;
         Some(PartitionReport {
             clock: table.clock.clone(),
-            complete: table.complete,
+            complete: replica.is_whole(),
             data_hash: table.hash,
             leftovers: table.leftovers.len(),
             keys: table.index.len(),
@@ -198,9 +262,11 @@ impl Node {
                 | Message::ReadAnswer { request, .. }
                 | Message::Replicated { request, .. } => of_number(*request),
                 Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => of_number(*session),
-                Message::ClockQuery { .. } => 0,
+                Message::ClockQuery { .. } | Message::List { .. } | Message::Listed { .. } => 0,
             },
+            Input::List { .. } | Input::Listed { .. } => 0,
             Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => 0,
+            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => 0,
         }
     }
 }

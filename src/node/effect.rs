@@ -2,7 +2,8 @@
 
 use crate::base::NodeId;
 use crate::replication::{Message, Outcome};
-use crate::store::{Place, Record};
+use crate::ring::PartitionId;
+use crate::store::{KeyQuery, Place, Record};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +34,24 @@ pub enum Effect {
         /// Where.
         place: Place,
     },
+    /// List the store's keys of these partitions. Answered once by `Input::Listed`, in any order. What is listed is
+    /// the state of an instant after this: an append answered before is in it.
+    List {
+        /// The request's number.
+        id: u64,
+        /// Which keys.
+        query: KeyQuery,
+        /// Keys of other partitions are left out.
+        partitions: Vec<PartitionId>,
+    },
     /// After a failed append: everything voided has been noted; appends from here on are new.
     Resume {
         /// Which shard.
         shard: usize,
     },
+    /// Go on under a fresh actor, durably: `Log::renew`, in order behind all appends asked for so far. Answered once
+    /// by `Input::Renewed`, if the disk is full then as soon as it has room.
+    Renew,
     /// Answer a client, exactly once per command.
     Answer {
         /// The command's number.
@@ -80,4 +94,8 @@ pub enum Notice {
     CounterBehind,
     Overloaded,
     ReadFailed,
+    /// Records were lost while the node ran: it mints under a new actor from here on.
+    ActorRenewed,
+    /// A partition's clock was made void because records of it are lost; it fills from the other replicas.
+    PartitionVoided,
 }

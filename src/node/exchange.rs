@@ -125,6 +125,8 @@ impl Shard {
         peers.retain(|node| self.view.is_up(*node));
         // A single replica has nobody to learn from; a record of completion may have failed.
         mine.iter().for_each(|partition| self.complete_if_pulled(turn, *partition));
+        // So may the one that voids a clock.
+        self.void_damaged(turn);
         let peers: Vec<NodeId> = peers.into_iter().collect();
         let chosen = if filling { peers } else { self.random.pick(&peers).copied().into_iter().collect() };
         for peer in chosen {
@@ -199,6 +201,10 @@ impl Shard {
     ) {
         let ClockReport { partition, clock, complete } = report;
         let replica = self.replica(partition);
+        if replica.is_damaged() {
+            // What it would join now is void with the rest of the clock.
+            return;
+        }
         let missing = clock.difference(replica.pending_clock());
         let filling = !replica.table.complete;
         if !complete && !filling {
@@ -478,7 +484,12 @@ impl Shard {
     /// Partitions that do not count towards R yet.
     pub(super) fn filling(&mut self) -> Vec<PartitionId> {
         let mine = self.own_partitions();
-        mine.into_iter().filter(|partition| !self.replica(*partition).table.complete).collect()
+        mine.into_iter().filter(|partition| !self.replica(*partition).is_whole()).collect()
+    }
+
+    /// What was pulled before a clock became void says nothing of it any more.
+    pub(super) fn forget_pulled(&mut self, partition: PartitionId) {
+        self.exchange.pulled.remove(&partition);
     }
 }
 

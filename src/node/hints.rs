@@ -111,6 +111,11 @@ impl Hints {
         self.hints.get(&sequence).map(|hint| hint.place)
     }
 
+    /// Who has not got a hint yet.
+    pub(super) fn targets_of(&self, sequence: Sequence) -> Vec<NodeId> {
+        self.hints.get(&sequence).map(|hint| hint.targets.iter().copied().collect()).unwrap_or_default()
+    }
+
     /// Compaction has copied a hint's record.
     pub(super) fn relocate(&mut self, sequence: Sequence, from: Place, to: Place) {
         if let Some(hint) = self.hints.get_mut(&sequence).filter(|hint| hint.place.is(&from)) {

@@ -1,10 +1,11 @@
 //! Everything that can happen to a node.
 
 use crate::base::NodeId;
-use crate::replication::{Command, Message};
-use crate::ring::Layout;
-use crate::store::{Moved, Place, Record, Sequence};
-use std::collections::BTreeMap;
+use crate::causal::Actor;
+use crate::replication::{Command, ListCommand, Message};
+use crate::ring::{Layout, PartitionId};
+use crate::store::{KeyPage, LostRecord, Moved, Place, Record, Sequence};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One thing that happened.
@@ -16,6 +17,20 @@ pub enum Input {
         request: u64,
         /// What the client asks.
         command: Command,
+    },
+    /// A client asks for a page of keys; the answer carries `request` back.
+    List {
+        /// The driver's number, unique among those of commands, too.
+        request: u64,
+        /// What the client asks.
+        command: ListCommand,
+    },
+    /// The one answer to `Effect::List`.
+    Listed {
+        /// The request's number.
+        id: u64,
+        /// The page; none if the store could not be read.
+        page: Option<KeyPage>,
     },
     /// A peer says something. The driver has authenticated `from`.
     Message {
@@ -36,6 +51,18 @@ pub enum Input {
     /// Compaction has copied these records. When this returns, nothing in memory names their old places any
     /// more; reads that were under way may still fail there, and are made again.
     Relocated(Vec<Moved>),
+    /// Records that count are lost: keys of these partitions, or hints. At once the partitions do not count any
+    /// more, and nothing is minted before the answer to [`super::Effect::Renew`] (PROTOCOL R8).
+    Damaged(BTreeSet<PartitionId>),
+    /// The store goes on under this actor. Comes behind the answers to all appends made before it was asked.
+    Renewed {
+        /// Fresh: nothing has been minted under it.
+        actor: Actor,
+    },
+    /// The records that [`Input::Damaged`] was about. Those that still count, of partitions whose clock is void by
+    /// now, are taken out of the tables by records of their own; the others are left: tell again, until
+    /// [`super::Node::is_current`] denies them all.
+    Lost(Vec<LostRecord>),
     /// The disk's space has changed.
     Space(Space),
     /// The routing snapshot has changed.

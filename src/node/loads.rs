@@ -10,7 +10,7 @@ use super::{Effect, Notice};
 use crate::base::limits::MAX_WAITING_PER_KEY;
 use crate::base::{Key, Mutation, NodeId, broken};
 use crate::causal::{Filled, Object, entry_hash};
-use crate::replication::{Failure, Known, Refusal, Want};
+use crate::replication::{Failure, Known, Message, ReadReply, Refusal, Want};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published, Record, Sequence};
 
@@ -238,7 +238,18 @@ impl Shard {
     }
 
     fn looked(&mut self, turn: &mut Turn<'_>, partition: PartitionId, key: Option<Key>, object: Object, look: Look) {
-        let state = self.replica(partition).fill_durable(object);
+        let replica = self.replica(partition);
+        if !replica.counts() {
+            // Damage was found since the look began: the answer would count towards R.
+            match look {
+                Look::Serve { to, request, .. } => {
+                    return turn.send(vec![to], Message::ReadAnswer { request, reply: ReadReply::Filling });
+                }
+                Look::Own { read } => return self.own_read(turn, read, None),
+                Look::Pull { .. } | Look::Absent { .. } => {}
+            }
+        }
+        let state = replica.fill_durable(object);
         self.show(turn, partition, key, Some(state), look);
     }
 
@@ -309,7 +320,7 @@ impl Shard {
     fn refuse_step(&mut self, turn: &mut Turn<'_>, step: &UpdateStep, failure: Failure, refusal: Refusal) {
         match step {
             UpdateStep::Coordinate { write } => self.write_failed(turn, *write, failure),
-            UpdateStep::Apply(Apply { after: After::Replied { to, request }, .. }) => {
+            UpdateStep::Apply(Apply { after: After::Replied { to, request, .. }, .. }) => {
                 self.reply_refused(turn, *to, *request, refusal);
             }
             UpdateStep::Apply(_) => {}

@@ -19,11 +19,13 @@
 mod appends;
 mod control;
 mod core;
+mod damage;
 mod effect;
 mod exchange;
 mod forwards;
 mod hints;
 mod input;
+mod listings;
 mod loads;
 mod peers;
 mod pulls;

@@ -46,7 +46,7 @@ impl Shard {
             }
             let replica = self.replica(entry.partition);
             let clock = replica.shown_clock().clone();
-            let table = &replica.table;
+            let (table, complete) = (&replica.table, replica.is_whole());
             let equal = clock.hash64() == entry.clock_hash;
             let unequal = table.leftovers.is_empty() && entry.data_hash.is_some_and(|hash| hash != table.hash);
             if equal && unequal {
@@ -54,7 +54,7 @@ impl Shard {
                 turn.notice(super::Notice::DataHashesDiffer);
             }
             if !equal || unequal || entry.need == ClockNeed::Listing {
-                reports.push(ClockReport { partition: entry.partition, clock, complete: table.complete });
+                reports.push(ClockReport { partition: entry.partition, clock, complete });
             }
         }
         let source = (self.me.actor, self.me.epoch);

@@ -19,6 +19,19 @@ pub(super) struct Replica {
     keys: BTreeMap<Key, PendingKey>,
     /// Records appended and not yet answered.
     appended: usize,
+    damage: Damage,
+}
+
+/// What is known of lost records, and how far the clock is from saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Damage {
+    /// Nothing is lost that the clock claims.
+    #[default]
+    None,
+    /// Something is. Nothing more is acknowledged here before the clock is void.
+    Known,
+    /// The record that voids the clock is on its way.
+    Voiding,
 }
 
 /// A key with records on their way to the disk.
@@ -85,7 +98,47 @@ impl Replica {
 
     /// May count towards R and coordinate (PROTOCOL R6).
     pub(super) fn counts(&self) -> bool {
-        self.table.complete || broken(Mutation::WipedCountsAtOnce)
+        self.is_whole() || broken(Mutation::WipedCountsAtOnce)
+    }
+
+    /// Complete, and no record is known to be lost.
+    pub(super) fn is_whole(&self) -> bool {
+        self.table.complete && self.damage == Damage::None
+    }
+
+    /// Records are lost, and the clock still claims them.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damage != Damage::None
+    }
+
+    /// Is what becomes durable here from now on behind the record that voids the clock, if there has to be one?
+    pub(super) fn takes_writes(&self) -> bool {
+        self.damage != Damage::Known
+    }
+
+    /// Records of this partition are lost.
+    pub(super) fn found_damaged(&mut self) {
+        self.damage = Damage::Known;
+    }
+
+    /// The store goes on under a new actor, which has minted nothing. Dots that the old one has burnt stay gaps.
+    pub(super) fn renew(&mut self) {
+        self.table.minted = 0;
+        self.minted = 0;
+        self.burnt = DotSet::EMPTY;
+    }
+
+    /// The record that voids the clock, if it has to be appended (PROTOCOL R8). It claims nothing: the dots of
+    /// live versions come back with the first record of their keys (docs/decisions/0025).
+    pub(super) fn take_reset(&mut self) -> Option<Body> {
+        if self.damage != Damage::Known {
+            return None;
+        }
+        if broken(Mutation::RepairKeepsClock) {
+            self.damage = Damage::None;
+            return None;
+        }
+        Some(Body::Reset { clock: DotSet::EMPTY })
     }
 
     /// No record is on its way: pending and durable are the same.
@@ -133,13 +186,20 @@ impl Replica {
                 pending.appended += 1;
             }
             Body::Join { dots } | Body::Void { dots, .. } => self.pending_clock.union(dots),
-            Body::Hint(_) | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => {}
+            Body::Reset { clock } => {
+                self.pending_clock.clone_from(clock);
+                self.damage = Damage::Voiding;
+            }
+            Body::Hint(_) | Body::HintDone { .. } | Body::Complete => {}
         }
     }
 
     /// The oldest appended record is durable: it becomes visible to readers.
     pub(super) fn publish(&mut self, record: &Record, place: Place) {
         self.appended = self.appended.saturating_sub(1);
+        if matches!(record.body, Body::Reset { .. }) && self.damage == Damage::Voiding {
+            self.damage = Damage::None;
+        }
         let Some(key) = record.body.slot_key() else {
             self.table.publish(record, place, &Published::default());
             return;
@@ -168,6 +228,9 @@ impl Replica {
     /// and lost are burnt, never handed out again (PROTOCOL R3).
     pub(super) fn void(&mut self, actor: Actor) {
         self.appended = 0;
+        if self.damage == Damage::Voiding {
+            self.damage = Damage::Known;
+        }
         self.keys.clear();
         self.pending_clock = self.table.clock.clone();
         let mut lost = Intervals::default();

@@ -63,7 +63,7 @@ impl Shard {
         if self.space == Space::Reserve && request != 0 && is_put(&state, &dots) {
             return self.reply_refused(turn, from, request, Refusal::DiskFull);
         }
-        let after = After::Replied { to: from, request };
+        let after = After::Replied { to: from, request, actor: self.me.actor };
         if self.is_primary(partition) {
             let apply = Apply { key: key.clone(), state, dots, after };
             return self.update(turn, partition, &key, UpdateStep::Apply(apply));

@@ -48,6 +48,7 @@ pub(super) struct Shard {
     /// Filling peers served, with their new actor and when (PROTOCOL R5).
     pub(super) refilled: BTreeMap<NodeId, (Actor, Time)>,
     pub(super) space: Space,
+    pub(super) minting: Minting,
     clock: HybridTime,
     next_number: u64,
 }
@@ -62,6 +63,14 @@ pub(super) struct Identity {
     pub(super) epoch: u64,
     pub(super) shard: usize,
     pub(super) shards: usize,
+}
+
+/// Whether this node may hand out dots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Minting {
+    Allowed,
+    /// Its actor may have forgotten something; the next one is on its way.
+    Stopped,
 }
 
 /// One call of `handle`: the instant, and where effects go.
@@ -132,6 +141,7 @@ impl Shard {
             random,
             refilled: BTreeMap::new(),
             space: Space::default(),
+            minting: Minting::Allowed,
             clock: HybridTime::default(),
             next_number,
         }
@@ -147,8 +157,12 @@ impl Shard {
             Input::Store { id, answer, .. } => self.stored(turn, id, answer),
             Input::View(view) => self.change_view(turn, view),
             Input::Relocated(moved) => moved.iter().for_each(|moved| self.relocate(moved)),
+            Input::Damaged(partitions) => self.found_damaged(&partitions),
+            Input::Renewed { actor } => self.renewed(turn, actor),
+            Input::Lost(lost) => self.bury(turn, &lost),
             Input::Space(space) => self.space = space,
-            Input::Tick => {}
+            // Of the node as a whole.
+            Input::List { .. } | Input::Listed { .. } | Input::Tick => {}
         }
         while let Some(timer) = self.timers.due(turn.now.time) {
             self.timer(turn, timer);
@@ -185,6 +199,8 @@ impl Shard {
                 let batch = super::exchange::Batch { objects, unplaced, next, failed };
                 self.pulled(turn, from, session, source, batch);
             }
+            // Of the node as a whole.
+            Message::List { .. } | Message::Listed { .. } => {}
         }
     }
 

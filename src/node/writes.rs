@@ -8,7 +8,7 @@
 use super::appends::After;
 use super::loads::UpdateStep;
 use super::replica::Replica;
-use super::shard::{Origin, Shard, Turn};
+use super::shard::{Minting, Origin, Shard, Turn};
 use super::timers::Timer;
 use super::{Notice, Space};
 use crate::base::limits::{MAX_OBJECT_BYTES, MAX_SIBLINGS};
@@ -93,7 +93,8 @@ impl Shard {
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable });
         }
         let has_room = self.has_room_for(&command.operation);
-        if primary && has_room && (complete || claim == Claim::Any) {
+        let mints = self.may_mint(partition);
+        if primary && has_room && mints && (complete || claim == Claim::Any) {
             return self.coordinate(turn, origin, command, required);
         }
         match origin {
@@ -258,6 +259,9 @@ impl Shard {
         if write.content.is_some() && self.space == Space::Reserve {
             return self.write_failed(turn, id, Failure::DiskFull);
         }
+        if !self.may_mint(partition) {
+            return self.write_failed(turn, id, Failure::NotReady);
+        }
         let visible = own.clone().merge(write.contexts.merged());
         if !holds(&write.condition, &visible) {
             return self.precondition_failed(turn, id, visible.live_hash());
@@ -310,6 +314,24 @@ impl Shard {
     fn is_ahead(&self, partition: PartitionId, seen: &DotSet) -> bool {
         let minted = self.replicas.get(&partition).map_or(0, Replica::minted);
         seen.of(self.me.actor).is_some_and(|own| own.highest() > minted)
+    }
+
+    /// Not while a new actor is on its way, nor before the clock is void where records are lost (PROTOCOL R8).
+    fn may_mint(&self, partition: PartitionId) -> bool {
+        self.minting == Minting::Allowed && self.replicas.get(&partition).is_none_or(Replica::takes_writes)
+    }
+
+    /// A partition's clock becomes void. Writes that have not minted relied on it as one of a quorum; of the others
+    /// this node's own copy may have forgotten what they superseded.
+    pub(super) fn void_writes(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        let (me, actor) = (self.me.node, self.me.actor);
+        let here = self.writes.iter_mut().filter(|(_, write)| write.partition == partition);
+        let mut unminted = Vec::new();
+        for (id, write) in here {
+            write.tally.renewed(me, actor);
+            unminted.extend(write.minted.is_none().then_some(*id));
+        }
+        unminted.into_iter().for_each(|id| self.write_failed(turn, id, Failure::NotReady));
     }
 
     fn append_minted(&mut self, turn: &mut Turn<'_>, id: u64, state: Filled, dot: Dot, slot: Published) {

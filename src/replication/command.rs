@@ -2,6 +2,7 @@
 
 use crate::base::{HybridTime, Key, NodeId, WallTime};
 use crate::causal::{DotSet, Filled, bytes_of};
+use crate::store::{KeyPage, KeyQuery};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,15 @@ pub struct Command {
     /// What to do.
     pub operation: Operation,
     /// How many must take part, how long to wait.
+    pub options: Options,
+}
+
+/// One request for a page of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListCommand {
+    /// Which keys, and how many at most: 1 to [`super::MAX_PAGE_KEYS`].
+    pub query: KeyQuery,
+    /// Of these `r` and the time-out count.
     pub options: Options,
 }
 
@@ -122,6 +132,9 @@ pub enum Outcome {
     Read(ReadResult),
     /// A write that is durable on enough nodes.
     Written(WriteResult),
+    /// A page of a listing: keys of which some replica holds a version. Not every one of them need be there to a
+    /// reader, and none that is there is missing.
+    Listed(KeyPage),
     /// The condition did not hold; nothing was written.
     PreconditionFailed {
         /// Hash of the live dots there are.

@@ -4,6 +4,7 @@ use super::{Command, Outcome};
 use crate::base::{Key, NodeId};
 use crate::causal::{Actor, DotSet, Filled, Outline};
 use crate::ring::PartitionId;
+use crate::store::{KeyPage, KeyQuery};
 use serde::{Deserialize, Serialize};
 
 /// A message between two nodes. `request` and `session` are the sender's numbers; the answer carries
@@ -110,6 +111,24 @@ pub enum Message {
         next: Option<u64>,
         /// The source could not read some of it: the session ends without a join.
         failed: bool,
+    },
+    /// Asks for the next keys that the receiver holds in these partitions.
+    List {
+        /// Sender's number.
+        request: u64,
+        /// Which keys.
+        query: KeyQuery,
+        /// Of which partitions.
+        partitions: Vec<PartitionId>,
+    },
+    /// Answers a list.
+    Listed {
+        /// As in the list.
+        request: u64,
+        /// The keys; none if they could not be read.
+        page: Option<KeyPage>,
+        /// Partitions asked for that the receiver is no complete replica of: their keys may be missing.
+        refused: Vec<PartitionId>,
     },
 }
 

@@ -5,13 +5,16 @@
 //! clocks. Invariant: an acknowledgement counts once per node and disk, and only a durable one counts.
 
 mod command;
+mod cover;
 mod message;
 mod read_tally;
 mod write_tally;
 
 pub use command::{
-    Command, Condition, Failure, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
+    Command, Condition, Failure, ListCommand, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness,
+    WriteResult,
 };
+pub use cover::{Cover, MAX_PAGE_KEYS, Uncovered};
 pub use message::{
     Claim, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want,
 };

@@ -49,6 +49,11 @@ impl WriteTally {
         }
     }
 
+    /// What this node acknowledged under another actor is lost.
+    pub fn renewed(&mut self, node: NodeId, actor: Actor) {
+        self.refilled.insert(node, actor);
+    }
+
     /// Durable copies on distinct nodes.
     pub fn acks(&self) -> usize {
         if broken(Mutation::CountHintHolderTwice) {

@@ -112,7 +112,7 @@ mod tests {
     use crate::base::{HybridTime, Key, WallTime};
     use crate::causal::{Actor, Content, Dot, DotSet, Object, Version};
     use crate::ring::PartitionId;
-    use crate::store::{Birth, Body, Durability, Log, OpenOptions, Sequence, open};
+    use crate::store::{Birth, Body, CodecOptions, Durability, Log, OpenOptions, Sequence, open};
     use std::collections::BTreeMap;
 
     struct Scene {
@@ -129,6 +129,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Filling,
+            codec: CodecOptions::default(),
         };
         let store = open(Arc::new(RealDisk::open(directory.path()).unwrap()), options).unwrap();
         Scene { directory, log: store.log, reads: ColdReads::start(store.reader).unwrap() }

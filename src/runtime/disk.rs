@@ -217,7 +217,9 @@ mod tests {
     use super::*;
     use crate::causal::{Actor, Dot, DotSet};
     use crate::ring::PartitionId;
-    use crate::store::{Birth, Body, Durability, OpenError, OpenOptions, Opening, Record, RenewalReason, open};
+    use crate::store::{
+        Birth, Body, CodecOptions, Durability, OpenError, OpenOptions, Opening, Record, RenewalReason, open,
+    };
     use std::sync::Arc;
 
     fn options(actor: u64) -> OpenOptions {
@@ -227,6 +229,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Filling,
+            codec: CodecOptions::default(),
         }
     }
 

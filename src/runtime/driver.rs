@@ -1,16 +1,18 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
 use super::cold_reads::{ColdReads, ReadAnswer};
-use super::compactor::{Asked, Compactions};
 use super::disk::RealDisk;
 use super::flusher::{FlushRequest, Flushed};
 use super::http::CoreRequest;
+use super::listings::{ListAnswer, Listings};
 use super::membership::Members;
 use super::metrics::Metrics;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource, holding};
 use super::transport::{Received, Transport};
+use super::upkeep::{Asked, Stop};
 use crate::base::{Now, Time, WallTime};
+use crate::causal::Actor;
 use crate::node::{Effect, Input, Node, StoreAnswer, View};
 use crate::replication::{Failure, Outcome};
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +38,7 @@ pub(super) struct Driver {
     pub(super) wall_clock: fn() -> WallTime,
     pub(super) transport: Transport,
     pub(super) reads: ColdReads,
+    pub(super) listings: Listings,
     pub(super) flusher: Sender<FlushRequest>,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
@@ -44,12 +47,17 @@ pub(super) struct Driver {
     pub(super) view: Arc<View>,
     pub(super) status: watch::Sender<Arc<ClusterStatus>>,
     pub(super) status_source: StatusSource,
-    pub(super) compactions: Compactions,
+    pub(super) asked: mpsc::Receiver<Asked>,
+    /// The threads that look after the log.
+    #[expect(dead_code, reason = "their end with the driver is the signal")]
+    pub(super) upkeep: [Stop; 2],
     pub(super) space: SpaceWatch<RealDisk>,
     pub(super) metrics: Arc<Metrics>,
     /// Who waits for the answer to which command.
     pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) next_request: u64,
+    /// The node waits for a new actor, and the disk had no room for it.
+    pub(super) renewal_due: bool,
 }
 
 /// Why the driver ended.
@@ -102,23 +110,28 @@ impl Driver {
                 }
                 Some(batch) = self.received.recv() => take_received(batch, &mut inputs),
                 flushed = self.flushed.recv() => match flushed {
-                    Some(Flushed::Answers(answers)) => take_answers(answers, &mut inputs),
-                    Some(Flushed::Poisoned(why)) => return Ended::Poisoned(why),
-                    Some(Flushed::Closed(_)) | None => return Ended::Failed("the storage thread ended".into()),
+                    Some(flushed) => if let Err(why) = self.take_flushed(flushed, &mut inputs) {
+                        return Ended::Poisoned(why);
+                    },
+                    None => return Ended::Failed("the storage thread ended".into()),
                 },
                 answer = self.reads.answered() => take_read(answer, &mut inputs),
+                answer = self.listings.answered() => take_page(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
                 },
-                Some(asked) = self.compactions.asked.recv() => {
-                    if let Err(why) = self.answer_compactor(asked) {
+                Some(asked) = self.asked.recv() => {
+                    if let Err(why) = self.answer_upkeep(asked) {
                         break Ended::Poisoned(why);
                     }
                 }
                 _ = status_due.tick() => {
                     self.publish_status();
                     inputs.extend(self.space.look().map(Input::Space));
+                    if std::mem::take(&mut self.renewal_due) {
+                        self.ask_renewal();
+                    }
                 }
                 () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
             }
@@ -150,15 +163,15 @@ impl Driver {
     fn take_waiting(&mut self, inputs: &mut Vec<Input>) -> Result<(), String> {
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(flushed) = self.flushed.try_recv() else { break };
-            match flushed {
-                Flushed::Answers(answers) => take_answers(answers, inputs),
-                Flushed::Poisoned(why) => return Err(why),
-                Flushed::Closed(_) => {}
-            }
+            self.take_flushed(flushed, inputs)?;
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Some(answer) = self.reads.answered_by_now() else { break };
             take_read(answer, inputs);
+        }
+        for _ in 0..MAX_TURN_INPUTS {
+            let Some(answer) = self.listings.answered_by_now() else { break };
+            take_page(answer, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(batch) = self.received.try_recv() else { break };
@@ -171,10 +184,29 @@ impl Driver {
         Ok(())
     }
 
-    fn take_command(&mut self, (command, answer): CoreRequest, inputs: &mut Vec<Input>) {
+    fn take_flushed(&mut self, flushed: Flushed, inputs: &mut Vec<Input>) -> Result<(), String> {
+        match flushed {
+            Flushed::Answers(answers) => take_answers(answers, inputs),
+            Flushed::Renewed(Some(actor)) => {
+                tracing::warn!(%actor, "records are lost: this node goes on under a new actor");
+                inputs.push(Input::Renewed { actor });
+            }
+            Flushed::Renewed(None) => self.renewal_due = true,
+            Flushed::Poisoned(why) => return Err(why),
+            Flushed::Closed(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A storage thread that is gone has said why; the next turn of the loop ends the process.
+    fn ask_renewal(&self) {
+        let _ = self.flusher.send(FlushRequest::Renew(Actor(rand::random())));
+    }
+
+    fn take_command(&mut self, (asked, answer): CoreRequest, inputs: &mut Vec<Input>) {
         self.next_request += 1;
         self.waiting.insert(self.next_request, answer);
-        inputs.push(Input::Command { request: self.next_request, command });
+        inputs.push(asked.into_input(self.next_request));
     }
 
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
@@ -209,6 +241,7 @@ impl Driver {
             Effect::Append { shard, id, record } => {
                 let _ = self.flusher.send(FlushRequest::Append { shard, id, record });
             }
+            Effect::Renew => self.ask_renewal(),
             Effect::Resume { shard } => {
                 let _ = self.flusher.send(FlushRequest::Resume { shard });
             }
@@ -217,6 +250,7 @@ impl Driver {
                 let answered = self.reads.begin(shard, id, place);
                 inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
+            Effect::List { id, query, partitions } => self.listings.begin(id, query, partitions),
             Effect::Answer { request, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&request) {
                     // A client that has gone away is no failure of the command.
@@ -229,14 +263,10 @@ impl Driver {
 
     /// A record that the node has not been told of would pass for a superseded one: first it takes in every
     /// answer that the storage thread has given.
-    fn answer_compactor(&mut self, asked: Asked) -> Result<(), String> {
+    fn answer_upkeep(&mut self, asked: Asked) -> Result<(), String> {
         let mut inputs = Vec::new();
         while let Ok(flushed) = self.flushed.try_recv() {
-            match flushed {
-                Flushed::Answers(answers) => take_answers(answers, &mut inputs),
-                Flushed::Poisoned(why) => return Err(why),
-                Flushed::Closed(_) => {}
-            }
+            self.take_flushed(flushed, &mut inputs)?;
         }
         self.turn(inputs);
         // Whoever asked may have ended meanwhile.
@@ -245,8 +275,8 @@ impl Driver {
                 let current = questions.iter().map(|q| self.node.is_current(q.partition, &q.holder, q.place));
                 let _ = answer.send(current.collect());
             }
-            Asked::Moved(moved, answer) => {
-                self.turn(vec![Input::Relocated(moved)]);
+            Asked::Tell(input, answer) => {
+                self.turn(vec![*input]);
                 let _ = answer.send(());
             }
         }
@@ -270,7 +300,7 @@ impl Driver {
                 match flushed {
                     Flushed::Closed(Ok(())) => return Ended::Cleanly,
                     Flushed::Closed(Err(why)) | Flushed::Poisoned(why) => return Ended::Poisoned(why),
-                    Flushed::Answers(_) => {}
+                    Flushed::Answers(_) | Flushed::Renewed(_) => {}
                 }
             }
             Ended::Failed("the storage thread ended".into())
@@ -290,6 +320,10 @@ fn take_received(received: Received, inputs: &mut Vec<Input>) {
 
 fn take_read((shard, id, answer): ReadAnswer, inputs: &mut Vec<Input>) {
     inputs.push(Input::Store { shard, id, answer });
+}
+
+fn take_page((id, page): ListAnswer, inputs: &mut Vec<Input>) {
+    inputs.push(Input::Listed { id, page });
 }
 
 fn take_answers(answers: Vec<(usize, u64, StoreAnswer)>, inputs: &mut Vec<Input>) {

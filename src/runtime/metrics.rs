@@ -34,6 +34,11 @@ pub struct Metrics {
     ready: Gauge,
     disk_free_bytes: Gauge,
     compactions: Counter,
+    scrub_bytes: Counter,
+    scrub_rounds: Counter,
+    damaged_records: Counter,
+    repaired_records: Counter,
+    restart_needed: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +84,11 @@ impl Metrics {
             ready: Gauge::default(),
             disk_free_bytes: Gauge::default(),
             compactions: Counter::default(),
+            scrub_bytes: Counter::default(),
+            scrub_rounds: Counter::default(),
+            damaged_records: Counter::default(),
+            repaired_records: Counter::default(),
+            restart_needed: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -97,12 +107,48 @@ impl Metrics {
         registry.register("layout_version", "Version of the layout in force", self.layout_version.clone());
         registry.register("disk_free_bytes", "Free space where the data is", self.disk_free_bytes.clone());
         registry.register("compactions", "Compactions that gave space back", self.compactions.clone());
+        registry.register("scrub_bytes", "Bytes of the log verified in the background", self.scrub_bytes.clone());
+        registry.register(
+            "scrub_rounds",
+            "How often the scrub has verified all that is sealed",
+            self.scrub_rounds.clone(),
+        );
+        registry.register("damaged_records", "Records found damaged while running", self.damaged_records.clone());
+        let repaired = "Damaged records that do not count any more: their partitions fill from the other replicas";
+        registry.register("repaired_records", repaired, self.repaired_records.clone());
+        let restart = "1 if damage was found that only a restart repairs";
+        registry.register("damage_needs_restart", restart, self.restart_needed.clone());
         registry.register("ready", "1 if clients may be sent here", self.ready.clone());
     }
 
     /// A compaction came to its end.
     pub fn compacted(&self) {
         self.compactions.inc();
+    }
+
+    /// So much of the log was verified.
+    pub fn scrubbed(&self, bytes: u64) {
+        self.scrub_bytes.inc_by(bytes);
+    }
+
+    /// All that is sealed was verified.
+    pub fn scrubbed_round(&self) {
+        self.scrub_rounds.inc();
+    }
+
+    /// Records were found damaged.
+    pub fn damaged(&self, records: u64) {
+        self.damaged_records.inc_by(records);
+    }
+
+    /// Damaged records do not count any more.
+    pub fn repaired(&self, records: u64) {
+        self.repaired_records.inc_by(records);
+    }
+
+    /// Damage was found that only an opening can deal with.
+    pub fn restart_needed(&self) {
+        self.restart_needed.set(1);
     }
 
     /// Room on the disk.

@@ -6,6 +6,7 @@
 //!   status <-----watch------ | (Node) | <----------- views -------------------+
 //!                            +--------+ --appends--> flusher thread --answers--> driver
 //!                                |------cold reads--> reader threads --answers--> driver
+//!                                |------listings----> listing threads --pages---> driver
 //! ```
 //!
 //! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
@@ -20,11 +21,15 @@ mod driver;
 mod flusher;
 pub mod http;
 mod identity;
+mod listings;
+mod log_jobs;
 mod membership;
 pub mod metrics;
 pub mod open_files;
+mod scrubber;
 pub mod server;
 pub mod settings;
 mod space;
 pub mod status;
 pub mod transport;
+mod upkeep;

@@ -2,35 +2,39 @@
 
 use super::certificates::TlsFiles;
 use super::cold_reads::ColdReads;
-use super::compactor::Compactions;
+use super::compactor;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
-use super::flusher;
+use super::flusher::{self, FlushRequest};
 use super::http::{
-    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, TokenSecrets, system_wall_clock,
+    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, MAX_LISTINGS, TokenSecrets,
+    system_wall_clock,
 };
 use super::identity::NodeIdentity;
+use super::listings::Listings;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
+use super::scrubber;
 use super::settings::Settings;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
 use super::transport::{Received, Transport, TransportConfig};
+use super::upkeep::{self, Stop, Upkeep};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
 use crate::node::{Control, Node, NodeOptions, View};
-use crate::store::{self, Birth, OpenError, OpenOptions, Opened, Opening, Recovered};
+use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Reader, Recovered};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// How long threads that wait for the system may hold a process at its end: a name server that does not
 /// answer may take half a minute, and nobody wants to know any more.
@@ -83,9 +87,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
-    let reads = ColdReads::start(reader).map_err(threads_refused)?;
-    let pace = settings.storage.compaction.0;
-    let compactions = Compactions::start(flusher.clone(), pace, Arc::clone(&metrics)).map_err(threads_refused)?;
+    let reads = ColdReads::start(reader.clone()).map_err(threads_refused)?;
+    let listings = Listings::start(Arc::clone(&disk), &flusher).map_err(threads_refused)?;
+    let (asks, asked) = upkeep::channel();
+    let upkeep = start_upkeep(&settings, (&flusher, &asks), reader, &metrics).map_err(threads_refused)?;
     let options = NodeOptions {
         node: identity.node,
         epoch,
@@ -99,6 +104,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         wall_clock: system_wall_clock,
         transport,
         reads,
+        listings,
         flusher,
         commands,
         received,
@@ -107,15 +113,31 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         view,
         status: status_sender,
         status_source: source,
-        compactions,
+        asked,
+        upkeep,
         space: SpaceWatch::new(disk, settings.storage.reserve_bytes.0, Arc::clone(&metrics)),
         metrics: Arc::clone(&metrics),
         waiting: Default::default(),
         next_request: 0,
+        renewal_due: false,
     };
     let state = Arc::new(http_state(&settings, CoreHandle::new(command_sender, status), metrics)?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
     serve_until(shutdown, driver, http, state, membership).await
+}
+
+/// Starts the threads that look after the log.
+fn start_upkeep(
+    settings: &Settings,
+    (flusher, asks): (&std::sync::mpsc::Sender<FlushRequest>, &mpsc::Sender<upkeep::Asked>),
+    reader: Reader<RealDisk>,
+    metrics: &Arc<Metrics>,
+) -> std::io::Result<[Stop; 2]> {
+    let (compactor, stop_compactor) = Upkeep::new(flusher.clone(), asks.clone());
+    compactor::start(compactor, settings.storage.compaction.0, Arc::clone(metrics))?;
+    let (scrubber, stop_scrubber) = Upkeep::new(flusher.clone(), asks.clone());
+    scrubber::start(scrubber, reader, settings.storage.scrub.0, Arc::clone(metrics))?;
+    Ok([stop_compactor, stop_scrubber])
 }
 
 /// The membership thread, and how to end it.
@@ -237,6 +259,7 @@ fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDis
         durability: settings.storage.durability,
         boot: boot(),
         birth: Birth::Filling,
+        codec: CodecOptions { compression: settings.storage.compression.clone() },
     };
     store::open(disk, options).map_err(|error| match error {
         OpenError::Locked => ServeError::Refused(format!(
@@ -356,6 +379,7 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
         secrets: TokenSecrets::new(sealing, previous),
         defaults: settings.defaults.options(),
         bodies: BodyBudget::new(MAX_BODY_BYTES_HELD.max(limits.max_value_bytes)),
+        listings: Arc::new(Semaphore::new(MAX_LISTINGS)),
         limits,
         metrics,
         wall_clock: system_wall_clock,

@@ -1,8 +1,8 @@
-//! A record as bytes in a segment: a checked header and a MessagePack payload.
+//! A record as bytes in a segment: a checked header and a payload.
 
+use super::codec::{Codec, Encoding, Stored, Undecodable};
 use super::{Body, Place, Record, Sequence};
-use crate::base::{Mutation, broken};
-use serde::Deserialize;
+use crate::base::{Key, Mutation, broken};
 
 /// Bytes before a frame's payload.
 pub(super) const FRAME_HEADER_BYTES: usize = 28;
@@ -14,11 +14,14 @@ pub(super) const FRAME_ALIGNMENT: usize = 8;
 /// mad length cannot make recovery allocate more than this.
 pub(super) const MAX_FRAME_BYTES: usize = 256 << 20;
 
-/// Deepest nesting a payload may have; the deepest record has nine levels.
-const MAX_DEPTH: usize = 32;
+/// Longest payload: it and its header are a frame.
+pub(super) const MAX_PAYLOAD_BYTES: usize = MAX_FRAME_BYTES - FRAME_HEADER_BYTES;
 
-/// The one frame format there is.
-const FORMAT: u8 = 1;
+/// A frame whose payload is a record as it is; its flags are 0.
+const FORMAT_PLAIN: u8 = 1;
+
+/// A frame whose flags say how its payload is encoded.
+const FORMAT_ENCODED: u8 = 2;
 
 /// Where a frame lies: part of its checksum, so that a frame is valid in one place only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub(super) struct FrameHeader {
     pub(super) checksum: u32,
     pub(super) format: u8,
     pub(super) kind: u8,
+    pub(super) flags: u16,
     pub(super) sequence: Sequence,
     /// Every record up to this sequence was durable before this frame was written.
     pub(super) durable_before: Sequence,
@@ -45,7 +49,15 @@ pub(super) struct FrameHeader {
 pub(super) struct Entry<'a> {
     pub(super) sequence: Sequence,
     pub(super) record: &'a Record,
-    payload: Vec<u8>,
+    payload: Stored,
+}
+
+/// A frame whose checksum fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    pub(super) header: FrameHeader,
+    encoding: Encoding,
+    payload: &'a [u8],
 }
 
 /// Why some bytes are not a frame of this program.
@@ -53,8 +65,16 @@ pub(super) struct Entry<'a> {
 pub(super) enum FrameError {
     /// Not a frame, or damaged.
     Damaged,
-    /// A frame with a valid checksum and a format of a later version.
+    /// A frame with a valid checksum, and a format or flags of a later version.
     UnknownFormat(u8),
+}
+
+impl Seat {
+    /// Segment, generation, offset, little-endian: as one piece, for a checksum's call costs more than its bytes.
+    fn bytes(self) -> [u8; 16] {
+        let Seat { segment, generation, offset } = self;
+        (u128::from(offset) << 96 | u128::from(generation) << 32 | u128::from(segment)).to_le_bytes()
+    }
 }
 
 impl FrameHeader {
@@ -65,6 +85,7 @@ impl FrameHeader {
             checksum: u32_at(bytes, 4)?,
             format: *bytes.get(8)?,
             kind: *bytes.get(9)?,
+            flags: u16_at(bytes, 10)?,
             sequence: Sequence(u64_at(bytes, 12)?),
             durable_before: Sequence(u64_at(bytes, 20)?),
         };
@@ -79,23 +100,31 @@ impl FrameHeader {
     pub(super) fn frame_bytes(&self) -> usize {
         frame_bytes(self.payload_bytes as usize)
     }
+
+    /// How the payload is stored; none if that is of a later version.
+    fn encoding(&self) -> Option<Encoding> {
+        match self.format {
+            FORMAT_PLAIN => (self.flags == 0).then_some(Encoding::PLAIN),
+            FORMAT_ENCODED => Encoding::of_flags(self.flags),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Entry<'a> {
     /// Encodes a record.
-    pub(super) fn of(sequence: Sequence, record: &'a Record) -> Self {
-        let payload = rmp_serde::to_vec(record).expect("records hold nothing MessagePack cannot say");
-        Entry { sequence, record, payload }
+    pub(super) fn of(codec: &Codec, sequence: Sequence, record: &'a Record) -> Self {
+        Entry { sequence, record, payload: codec.encode(record) }
     }
 
     /// Encodes records that follow `last`.
-    pub(super) fn all_after(last: Sequence, records: &'a [Record]) -> Vec<Self> {
-        (last.0 + 1..).zip(records).map(|(sequence, record)| Entry::of(Sequence(sequence), record)).collect()
+    pub(super) fn all_after(codec: &Codec, last: Sequence, records: &'a [Record]) -> Vec<Self> {
+        (last.0 + 1..).zip(records).map(|(sequence, record)| Entry::of(codec, Sequence(sequence), record)).collect()
     }
 
     /// Bytes this entry takes in a segment.
     pub(super) fn frame_bytes(&self) -> usize {
-        frame_bytes(self.payload.len())
+        frame_bytes(self.payload.bytes.len())
     }
 
     /// Appends the frame to `out`; returns its place.
@@ -106,7 +135,7 @@ impl<'a> Entry<'a> {
 
 /// Appends a record as a frame of another place, under its own sequence; returns where. The record and all
 /// before it must be durable.
-pub(super) fn put_again(out: &mut Vec<u8>, seat: Seat, header: &FrameHeader, payload: &[u8]) -> Place {
+pub(super) fn put_again(out: &mut Vec<u8>, seat: Seat, header: &FrameHeader, payload: &Stored) -> Place {
     let before = Sequence(header.sequence.0.saturating_sub(1));
     put_frame(out, seat, header.kind, (header.sequence, before), payload)
 }
@@ -116,51 +145,55 @@ fn put_frame(
     seat: Seat,
     kind: u8,
     (sequence, durable_before): (Sequence, Sequence),
-    payload: &[u8],
+    payload: &Stored,
 ) -> Place {
-    let (start, length) = (out.len(), frame_bytes(payload.len()));
-    let mut frame = Vec::with_capacity(length);
-    frame.extend((payload.len() as u32).to_le_bytes());
-    frame.extend([0; 4]);
-    frame.extend([FORMAT, kind, 0, 0]);
-    frame.extend(sequence.0.to_le_bytes());
-    frame.extend(durable_before.0.to_le_bytes());
-    frame.extend(payload);
-    frame.resize(length, 0);
-    let checksum = checksum(seat, &frame).to_le_bytes();
+    let Stored { encoding, bytes } = payload;
+    let (start, length) = (out.len(), frame_bytes(bytes.len()));
+    let format = if *encoding == Encoding::PLAIN { FORMAT_PLAIN } else { FORMAT_ENCODED };
+    out.reserve(length);
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[format, kind]);
+    out.extend_from_slice(&encoding.flags().to_le_bytes());
+    out.extend_from_slice(&sequence.0.to_le_bytes());
+    out.extend_from_slice(&durable_before.0.to_le_bytes());
+    out.extend_from_slice(bytes);
+    out.resize(start + length, 0);
+    let frame = out.get_mut(start..).unwrap_or_default();
+    let checksum = checksum(seat, frame).to_le_bytes();
     frame.iter_mut().skip(4).zip(checksum).for_each(|(to, from)| *to = from);
-    out.append(&mut frame);
-    Place { segment: seat.segment, offset: seat.offset, length: (out.len() - start) as u32 }
+    Place { segment: seat.segment, offset: seat.offset, length: length as u32 }
 }
 
-/// Checks the frame that fills `bytes` and lies at `seat`; returns its header and payload.
-pub(super) fn verify(seat: Seat, bytes: &[u8]) -> Result<(FrameHeader, &[u8]), FrameError> {
+/// Checks the frame that fills `bytes` and lies at `seat`.
+pub(super) fn verify(seat: Seat, bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let header = FrameHeader::parse(bytes).ok_or(FrameError::Damaged)?;
     if header.frame_bytes() != bytes.len() || checksum(seat, bytes) != header.checksum {
         return Err(FrameError::Damaged);
     }
-    if header.format != FORMAT {
-        return Err(FrameError::UnknownFormat(header.format));
-    }
+    let encoding = header.encoding().ok_or(FrameError::UnknownFormat(header.format))?;
     let end = FRAME_HEADER_BYTES + header.payload_bytes as usize;
     let payload = bytes.get(FRAME_HEADER_BYTES..end).ok_or(FrameError::Damaged)?;
-    Ok((header, payload))
+    Ok(Frame { header, encoding, payload })
 }
 
-/// Reads a record from a verified payload.
-pub(super) fn decode(payload: &[u8]) -> Option<Record> {
-    let mut decoder = rmp_serde::Deserializer::from_read_ref(payload);
-    decoder.set_max_depth(MAX_DEPTH);
-    Record::deserialize(&mut decoder).ok()
+impl Frame<'_> {
+    /// The record in it.
+    pub(super) fn record(&self, codec: &Codec) -> Result<Record, Undecodable> {
+        codec.decode(self.encoding, self.payload)
+    }
+
+    /// Its payload for a frame of another place.
+    pub(super) fn payload_again(&self, codec: &Codec, key: &Key) -> Result<Stored, Undecodable> {
+        codec.encode_again(key, self.encoding, self.payload.to_vec())
+    }
 }
 
 /// crc32c over the seat and the frame, its own four bytes left out.
 fn checksum(seat: Seat, frame: &[u8]) -> u32 {
     let mut sum = 0;
     if !broken(Mutation::ChecksumWithoutOffset) {
-        sum = crc32c::crc32c_append(sum, &seat.segment.to_le_bytes());
-        sum = crc32c::crc32c_append(sum, &seat.generation.to_le_bytes());
-        sum = crc32c::crc32c_append(sum, &seat.offset.to_le_bytes());
+        sum = crc32c::crc32c_append(sum, &seat.bytes());
     }
     sum = crc32c::crc32c_append(sum, frame.get(..4).unwrap_or_default());
     crc32c::crc32c_append(sum, frame.get(8..).unwrap_or_default())
@@ -182,6 +215,10 @@ fn kind_of(body: &Body) -> u8 {
     }
 }
 
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes)
+}
+
 /// The little-endian number at `at`, if the bytes reach so far.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
@@ -195,42 +232,66 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::DotSet;
+    use crate::causal::{Actor, Dot};
     use crate::ring::PartitionId;
+    use crate::store::{CodecOptions, Compression};
 
     const SEAT: Seat = Seat { segment: 3, generation: 9, offset: 64 };
 
-    fn framed() -> (Record, Vec<u8>) {
-        let dots: DotSet =
-            (1..9).map(|counter| crate::causal::Dot { actor: crate::causal::Actor(7), counter }).collect();
+    fn codec(compression: Compression) -> Codec {
+        Codec::new(&CodecOptions { compression: compression.into() })
+    }
+
+    fn framed(compression: Compression) -> (Record, Vec<u8>) {
+        let dots = (1..99).map(|below| Dot { actor: Actor(u64::MAX - below), counter: 1 }).collect();
         let record = Record { partition: PartitionId(5), body: Body::Join { dots } };
         let mut bytes = Vec::new();
-        Entry::of(Sequence(4), &record).put(&mut bytes, SEAT, Sequence(2));
+        Entry::of(&codec(compression), Sequence(4), &record).put(&mut bytes, SEAT, Sequence(2));
         (record, bytes)
     }
 
     #[test]
     fn a_frame_gives_its_record_back() {
-        let (record, bytes) = framed();
-        let (header, payload) = verify(SEAT, &bytes).unwrap();
-        assert_eq!((header.sequence, header.durable_before), (Sequence(4), Sequence(2)));
-        assert_eq!(decode(payload), Some(record));
-        assert_eq!(bytes.len() % FRAME_ALIGNMENT, 0);
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let (_, bytes) = framed();
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(verify(SEAT, &flipped), Err(FrameError::Damaged), "bit {bit}");
+        for (compression, format) in [(Compression::None, FORMAT_PLAIN), (Compression::Lz4, FORMAT_ENCODED)] {
+            let (record, bytes) = framed(compression);
+            let frame = verify(SEAT, &bytes).unwrap();
+            let FrameHeader { sequence, durable_before, format: found, .. } = frame.header;
+            assert_eq!((sequence, durable_before, found), (Sequence(4), Sequence(2), format));
+            assert_eq!(frame.record(&codec(Compression::None)), Ok(record));
+            assert_eq!(bytes.len() % FRAME_ALIGNMENT, 0);
         }
     }
 
     #[test]
+    fn every_flipped_bit_is_noticed() {
+        for bytes in [framed(Compression::None).1, framed(Compression::Lz4).1] {
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(verify(SEAT, &flipped), Err(FrameError::Damaged), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn formats_and_flags_of_later_versions_are_told_from_damage() {
+        for (at, value, format) in [(8, 3, 3), (10, 1, 1), (11, 1, 1)] {
+            let (_, mut bytes) = framed(Compression::None);
+            bytes[at] = value;
+            let sum = checksum(SEAT, &bytes).to_le_bytes();
+            bytes[4..8].copy_from_slice(&sum);
+            assert_eq!(verify(SEAT, &bytes), Err(FrameError::UnknownFormat(format)));
+        }
+        let (_, mut bytes) = framed(Compression::Lz4);
+        bytes[10] |= 0x40;
+        let sum = checksum(SEAT, &bytes).to_le_bytes();
+        bytes[4..8].copy_from_slice(&sum);
+        assert_eq!(verify(SEAT, &bytes), Err(FrameError::UnknownFormat(FORMAT_ENCODED)));
+    }
+
+    #[test]
     fn a_frame_is_valid_at_its_own_seat_only() {
-        let (_, bytes) = framed();
+        let (_, bytes) = framed(Compression::Lz4);
         for seat in [Seat { segment: 4, ..SEAT }, Seat { generation: 8, ..SEAT }, Seat { offset: 72, ..SEAT }] {
             assert_eq!(verify(seat, &bytes), Err(FrameError::Damaged));
         }

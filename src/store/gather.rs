@@ -1,7 +1,7 @@
 //! Key files and the tail's entries as tables: which record of each key counts.
 
-use super::frame;
 use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError, KeySource, Merge};
+use super::latest::Latest;
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::setback::Setback;
@@ -19,11 +19,13 @@ pub(super) struct Gathered {
     pub(super) leftovers: Vec<(Place, Published)>,
     /// Where the hints asked for are.
     pub(super) hints: BTreeMap<Sequence, Place>,
+    /// The latest records of the sealed log.
+    pub(super) latest: Latest,
 }
 
 /// The records that count of one key: the same key may be in several partitions only in tests.
+#[derive(Default)]
 struct Newest {
-    key: Option<Key>,
     entries: Vec<(u32, KeyEntry)>,
 }
 
@@ -36,14 +38,17 @@ impl Gathered {
         open: &BTreeMap<Sequence, T>,
     ) -> Result<Gathered, KeyFileError> {
         let mut merge = Merge::new(sources(log)?)?;
-        let mut gathered = Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new() };
-        let mut newest = Newest { key: None, entries: Vec::new() };
+        let mut gathered =
+            Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new(), latest: Latest::default() };
+        let mut newest = Newest::default();
         while let Some((segment, entry)) = merge.next()? {
-            if newest.key.as_ref() != Some(&entry.key) {
-                newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
-                newest.key = Some(entry.key.clone());
+            if entry.sequence <= log.identity.sealed.through {
+                gathered.latest.offer(&entry, place_of(segment, &entry));
             }
             if entry.kind != EntryKind::Hint {
+                if newest.are_not_of(&entry.key) {
+                    newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
+                }
                 newest.offer(segment, entry);
             } else if open.contains_key(&entry.sequence) {
                 gathered.hints.entry(entry.sequence).or_insert(place_of(segment, &entry));
@@ -75,8 +80,7 @@ impl Gathered {
             let Some(OpenSegment { file, generation }) = log.reader.file(place.segment)? else { continue };
             let mut window = Window::new(&*log.disk, &file, Framed::end(&live));
             for framed in &live {
-                let record =
-                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let record = window.record(log.reader.codec(), framed, generation)?;
                 let Framed { sequence, place } = *framed;
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 if let Body::Object { object, .. } = &record.body {
@@ -104,6 +108,10 @@ impl Gathered {
 }
 
 impl Newest {
+    fn are_not_of(&self, key: &Key) -> bool {
+        self.entries.first().is_some_and(|(_, entry)| entry.key != *key)
+    }
+
     /// Entries come with the highest sequence first: it wins, wherever it lies (PROTOCOL R12a).
     fn offer(&mut self, segment: u32, entry: KeyEntry) {
         match self.entries.iter_mut().find(|(_, other)| other.partition == entry.partition) {
@@ -132,6 +140,6 @@ fn sources<D: Disk>(log: &Log<D>) -> Result<Vec<KeySource<'_, D>>, KeyFileError>
         }
         sources.push(KeySource::File(file.iter_from(&[])));
     }
-    sources.extend(log.tails().map(|tail| KeySource::Run(tail.run.iter())));
+    sources.extend(log.tails().flat_map(|tail| tail.run.pieces()).map(|piece| KeySource::Run(piece.iter())));
     Ok(sources)
 }

@@ -8,7 +8,10 @@ use crate::causal::Actor;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"DUNLINID";
-const FORMAT: u32 = 2;
+/// What lies beside it may be encoded, which earlier programs would take for damage.
+const FORMAT: u32 = 3;
+/// Nothing is encoded.
+const FORMAT_PLAIN: u32 = 2;
 
 /// Without sealed segments: what was written before there were any.
 const FORMAT_WITHOUT_SEALED: u32 = 1;
@@ -132,7 +135,7 @@ impl Identity {
     fn decode(bytes: &[u8]) -> FoundIdentity {
         let Some(envelope) = envelope::open(MAGIC, bytes) else { return FoundIdentity::Damaged };
         match envelope.format {
-            FORMAT | FORMAT_WITHOUT_SEALED => rmp_serde::from_slice(envelope.payload)
+            FORMAT | FORMAT_PLAIN | FORMAT_WITHOUT_SEALED => rmp_serde::from_slice(envelope.payload)
                 .map_or(FoundIdentity::Damaged, |identity| FoundIdentity::Known(Box::new(identity))),
             format => FoundIdentity::UnknownFormat(format),
         }
@@ -215,6 +218,6 @@ mod tests {
     #[test]
     fn a_later_format_is_told_from_damage() {
         let bytes = envelope::seal(MAGIC, FORMAT + 1, &[]);
-        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(3)));
+        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(4)));
     }
 }

@@ -1,6 +1,6 @@
 //! Looking at a data directory without opening it: nothing is locked, written or repaired.
 
-use super::frame;
+use super::codec::{Codec, CodecOptions};
 use super::identity::{Ending, FoundIdentity};
 use super::mend::{ReadBack, key_file_is_sound};
 use super::reader::OpenSegment;
@@ -187,7 +187,7 @@ impl Contents {
         lost: &Intervals,
         findings: &mut Vec<Finding>,
     ) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone());
+        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
         reader.admit(sealed.segment, sealed.generation, None);
         let back = ReadBack::read(&**disk, &reader, sealed, lost, |record| self.count(record))?;
         if let Some(lost) = back.missing(sealed) {
@@ -198,7 +198,7 @@ impl Contents {
     }
 
     fn read_tail<D: Disk>(&mut self, disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone());
+        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
         survey.segments.iter().for_each(|(segment, found)| reader.admit(*segment, found.header.generation, None));
         let mut accepted = accepted.to_vec();
         accepted.sort_by_key(|framed| framed.place);
@@ -207,9 +207,7 @@ impl Contents {
             let Some(OpenSegment { file, generation }) = reader.file(first.place.segment)? else { continue };
             let mut window = Window::new(&**disk, &file, Framed::end(run));
             for framed in run {
-                let record =
-                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
-                match record {
+                match window.record(reader.codec(), framed, generation)? {
                     Some(record) => self.count(&record),
                     None => self.not_understood += 1,
                 }

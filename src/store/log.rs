@@ -3,8 +3,9 @@
 use super::compaction::Compacted;
 use super::frame::{Entry, MAX_FRAME_BYTES, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
-use super::seal::Sealing;
-use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
+use super::job::Jobs;
+use super::next_segment::{NextSegment, SEGMENT_ROUNDING, segment_size};
+use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::tail::TailSegment;
 use super::tracker::ClockTracker;
 use super::{Disk, DiskError, DiskErrorKind, Place, Reader, Record, Sequence};
@@ -15,13 +16,6 @@ use std::sync::Arc;
 /// Longest batch: offsets in a segment are 32 bits.
 const MAX_BATCH_BYTES: usize = u32::MAX as usize - SEGMENT_HEADER_BYTES - SEGMENT_ROUNDING;
 
-/// A segment made for one long batch is rounded up to whole pages.
-const SEGMENT_ROUNDING: usize = 4096;
-
-/// Most segments sealed at one roll: it adds one, and another wears off what a full disk or a crash
-/// has left unsealed.
-const SEALED_PER_ROLL: usize = 2;
-
 /// The one writer of a data directory.
 pub struct Log<D: Disk> {
     pub(super) disk: Arc<D>,
@@ -30,13 +24,14 @@ pub struct Log<D: Disk> {
     pub(super) settings: Settings,
     pub(super) phase: Phase,
     pub(super) active: Option<Active<D::File>>,
-    /// Segments to be sealed, oldest first: nothing is written to them any more. Each roll adds one and
-    /// may seal [`SEALED_PER_ROLL`]; more than a few are there only while the disk is full.
-    pub(super) finished: VecDeque<TailSegment>,
+    /// Segments to be sealed, oldest first: nothing is written to them any more. Each roll adds one, jobs take
+    /// them away; more than a few are there only while the disk is full.
+    pub(super) finished: VecDeque<Arc<TailSegment>>,
     /// All that is not per key, as of the end of the sealed log.
-    pub(super) tracker: ClockTracker,
-    /// A segment whose making ran out of space half-way; taken up again by the next batch that needs one.
-    pub(super) unfinished: Option<(u32, Arc<D::File>)>,
+    pub(super) tracker: Arc<ClockTracker>,
+    /// The next segment, made ahead or by a batch that then found no space.
+    pub(super) ahead: Option<NextSegment<D::File>>,
+    pub(super) jobs: Jobs,
     pub(super) next_segment: u32,
     /// The last sequence in the log.
     pub(super) last: Sequence,
@@ -71,7 +66,7 @@ pub(super) struct Active<F> {
     pub(super) tail: TailSegment,
     file: Arc<F>,
     /// Length of the file.
-    bytes: u32,
+    pub(super) bytes: u32,
 }
 
 /// Why a batch is not in the log.
@@ -89,19 +84,17 @@ pub enum AppendError {
 
 impl<D: Disk> Log<D> {
     /// Appends a batch: all of it or nothing. When this returns, it is as durable as the store was
-    /// opened to make it; places and sequences are in the batch's order. A batch that begins a segment
-    /// seals the one before.
+    /// opened to make it; places and sequences are in the batch's order. Somebody should do the log's
+    /// jobs ([`Log::next_job`]) meanwhile: a batch that begins a segment does them while too many segments wait.
     pub fn append(&mut self, records: &[Record]) -> Result<Vec<(Place, Sequence)>, AppendError> {
-        let entries = Entry::all_after(self.last, records);
+        let entries = Entry::all_after(self.reader.codec(), self.last, records);
         let before = self.newest();
         let places = self.write(&entries)?;
-        if self.settings.durability == Durability::Fsync {
+        if self.settings.durability == Durability::Fsync && !broken(Mutation::AnswerBeforeSync) {
             self.sync()?;
         }
         if self.newest() != before {
-            for _ in 0..SEALED_PER_ROLL {
-                self.seal_next()?;
-            }
+            self.catch_up()?;
         }
         Ok(places.into_iter().zip(entries.iter().map(|entry| entry.sequence)).collect())
     }
@@ -112,7 +105,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Ends cleanly: everything synced and sealed, and said so in the identity. If there is no space for
-    /// sealing, the next opening has to scan.
+    /// sealing, or a job has not come back, the next opening has to scan.
     pub fn close(mut self) -> Result<(), DiskError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -120,8 +113,12 @@ impl<D: Disk> Log<D> {
         if self.durable < self.last {
             self.sync().map_err(poisoned_by)?;
         }
-        self.finished.extend(self.active.take().map(|active| active.tail).filter(|tail| tail.records > 0));
-        while self.seal_next().map_err(poisoned_by)? == Sealing::Done {}
+        let active = self.active.take().map(|active| active.tail).filter(|tail| tail.records > 0);
+        self.finished.extend(active.map(Arc::new));
+        self.do_jobs().map_err(poisoned_by)?;
+        if let Some(ahead) = self.ahead.take() {
+            ahead.discard(&*self.disk);
+        }
         self.identity.ending = Ending::Clean;
         self.identity.durable = self.last;
         self.identity.replace(&*self.disk)
@@ -171,7 +168,7 @@ impl<D: Disk> Log<D> {
 
     /// Segments that are not sealed, oldest first.
     pub(super) fn tails(&self) -> impl Iterator<Item = &TailSegment> {
-        self.finished.iter().chain(self.active.as_ref().map(|active| &active.tail))
+        self.finished.iter().map(|tail| &**tail).chain(self.active.as_ref().map(|active| &active.tail))
     }
 
     /// The segment being written; 0 for none.
@@ -182,12 +179,11 @@ impl<D: Disk> Log<D> {
     /// Begins a new segment with room for `batch` bytes. The one before is synced first: durability is
     /// a prefix of the log (PROTOCOL R12d).
     pub(super) fn roll(&mut self, first: Sequence, batch: usize) -> Result<(), AppendError> {
-        let (segment, file) = self.begin_segment()?;
-        let bytes = segment_size(self.settings.segment_bytes, batch);
-        self.unless_full(self.disk.allocate(&file, u64::from(bytes)))?;
+        let next = self.take_next_segment(batch)?;
         if self.durable < self.last && !broken(Mutation::DiskNoPrefix) {
             self.sync()?;
         }
+        let NextSegment { segment, ref file, bytes } = next;
         let generation = generation(self.settings.nonce, segment);
         let (predecessor, predecessor_end) =
             self.active.as_ref().map_or(self.predecessor, |active| (active.tail.segment, active.tail.end));
@@ -201,32 +197,41 @@ impl<D: Disk> Log<D> {
             cut_after: self.last,
             origin: Origin::Appended,
         };
-        let written = self.disk.write_at(&file, 0, &header.encode()).and_then(|()| self.disk.sync(&file));
-        written.and_then(|()| sync_names(&*self.disk)).map_err(|error| self.poison(error))?;
-        if self.phase == Phase::Serving {
-            // Until this is on disk the segment counts for nothing, and the one before goes on.
-            let next = Identity { newest: segment, durable: self.durable, ..self.identity.clone() };
-            self.unless_full(next.replace(&*self.disk))?;
-            self.identity = next;
+        let written = self.disk.write_at(file, 0, &header.encode()).and_then(|()| self.disk.sync(file));
+        let named = written.and_then(|()| next.name(&*self.disk)).and_then(|()| sync_names(&*self.disk));
+        named.map_err(|error| self.poison(error))?;
+        if self.phase == Phase::Serving
+            && let Err(refused) = self.count_segment(segment)
+        {
+            next.unname(&*self.disk).map_err(|error| self.poison(error))?;
+            self.ahead = Some(next);
+            return Err(refused);
         }
-        self.unfinished = None;
         self.reader.admit(segment, generation, Some(file.clone()));
-        let next = Active { tail: TailSegment::new(segment, generation), file, bytes };
-        self.finished.extend(self.active.replace(next).map(|active| active.tail));
+        let next = Active { tail: TailSegment::new(segment, generation), file: next.file, bytes };
+        self.finished.extend(self.active.replace(next).map(|active| Arc::new(active.tail)));
         Ok(())
     }
 
-    /// The file of the next segment: a new one, or the one that could not be finished.
-    fn begin_segment(&mut self) -> Result<(u32, Arc<D::File>), AppendError> {
-        if let Some((segment, file)) = &self.unfinished {
-            return Ok((*segment, file.clone()));
+    /// Until this is on disk a segment counts for nothing, and the one before goes on.
+    fn count_segment(&mut self, segment: u32) -> Result<(), AppendError> {
+        let next = Identity { newest: segment, durable: self.durable, ..self.identity.clone() };
+        self.unless_full(next.replace(&*self.disk))?;
+        self.identity = next;
+        Ok(())
+    }
+
+    /// The file of the next segment: the one made ahead, if it is long enough.
+    fn take_next_segment(&mut self, batch: usize) -> Result<NextSegment<D::File>, AppendError> {
+        match self.ahead.take() {
+            Some(next) if next.takes(batch) => return Ok(next),
+            Some(short) => short.discard(&*self.disk),
+            None => {}
         }
-        let segment = self.next_segment;
-        let created = self.disk.create(&segment_name(segment));
-        let file = Arc::new(self.unless_full(created)?);
+        let bytes = segment_size(self.settings.segment_bytes, batch);
+        let made = self.unless_full(NextSegment::make(&*self.disk, self.next_segment, bytes))?;
         self.next_segment += 1;
-        self.unfinished = Some((segment, file.clone()));
-        Ok((segment, file))
+        Ok(made)
     }
 
     /// A full disk, or no descriptor for a new file, stops the batch, anything else the log.
@@ -244,12 +249,6 @@ impl<D: Disk> Log<D> {
         self.failed = Some(error.clone());
         AppendError::Poisoned(error)
     }
-}
-
-/// Bytes of a new segment: a batch longer than a segment gets one of its own size.
-fn segment_size(usual: u32, batch: usize) -> u32 {
-    let needed = (SEGMENT_HEADER_BYTES + batch).next_multiple_of(SEGMENT_ROUNDING);
-    u32::try_from(needed).unwrap_or(u32::MAX).max(usual)
 }
 
 /// A number that no earlier file of this name is likely to have had.

@@ -2,21 +2,28 @@
 
 use super::{Disk, DiskError, DiskErrorKind, FileName};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
 /// Files in memory.
 #[derive(Debug, Default)]
-pub(super) struct MemoryDisk {
+pub(crate) struct MemoryDisk {
     files: Mutex<BTreeMap<FileName, Bytes>>,
+    bytes_read: AtomicU64,
 }
 
 impl MemoryDisk {
     /// The same files once more.
     pub(super) fn copied(&self) -> MemoryDisk {
         let copy = |(name, file): (&FileName, &Bytes)| (name.clone(), Arc::new(Mutex::new(locked(file).clone())));
-        MemoryDisk { files: Mutex::new(self.files().iter().map(copy).collect()) }
+        MemoryDisk { files: Mutex::new(self.files().iter().map(copy).collect()), ..MemoryDisk::default() }
+    }
+
+    /// Bytes that all reads have returned.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<FileName, Bytes>> {
@@ -59,7 +66,9 @@ impl Disk for MemoryDisk {
     fn read_at(&self, file: &Bytes, offset: u64, length: usize) -> Result<Vec<u8>, DiskError> {
         let file = locked(file);
         let start = file.len().min(offset as usize);
-        Ok(file[start..file.len().min(start + length)].to_vec())
+        let bytes = file[start..file.len().min(start + length)].to_vec();
+        self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
     }
 
     fn sync(&self, _: &Bytes) -> Result<(), DiskError> {

@@ -1,6 +1,5 @@
 //! Looking closely at the sealed log, and writing anew what can be.
 
-use super::frame;
 use super::identity::sync_names;
 use super::key_file::{KeyFile, write_key_file};
 use super::reader::OpenSegment;
@@ -51,8 +50,7 @@ impl ReadBack {
             if !counts || lost.contains(framed.sequence.0) {
                 continue;
             }
-            let payload = window.frame(framed.seat(generation))?.ok();
-            let record = payload.and_then(|(_, payload)| frame::decode(payload));
+            let record = window.record(reader.codec(), framed, generation)?;
             let record = record.ok_or(OpenError::NotUnderstood { sequence: framed.sequence, place: framed.place })?;
             see(&record);
             // Whose counters count does not matter: only the key file comes of this.
@@ -125,7 +123,7 @@ impl<D: Disk> Log<D> {
                 self.give_up(&sealed, &back);
             }
             if !sound || missing.is_some() {
-                self.replace_key_file(back.found)?;
+                self.replace_key_file(&back.found)?;
             }
             findings.extend(missing);
         }
@@ -145,8 +143,8 @@ impl<D: Disk> Log<D> {
 
     /// Writes a key file of what was read back. The manifest that speaks of it follows; until then the old
     /// one speaks of another file, or of the same bytes.
-    fn replace_key_file(&mut self, mut found: TailSegment) -> Result<(), DiskError> {
-        let summary = write_key_file(&*self.disk, &mut found.run)?;
+    fn replace_key_file(&mut self, found: &TailSegment) -> Result<(), DiskError> {
+        let summary = write_key_file(&*self.disk, &mut found.run.joined())?;
         sync_names(&*self.disk)?;
         self.identity.sealed.put(found.sealed(summary.into()));
         Ok(())

@@ -6,26 +6,33 @@
 
 mod checkpoint;
 mod claims;
+mod codec;
 mod compaction;
 mod disk;
 mod envelope;
+mod examination;
 mod frame;
 mod gather;
 mod identity;
 mod index;
 mod inspect;
+mod job;
 #[cfg_attr(not(test), expect(dead_code, reason = "looking up one key comes with compaction"))]
 mod key_file;
+mod latest;
+mod listing;
 mod log;
 #[cfg(test)]
 mod memory;
 mod mend;
+mod next_segment;
 mod open;
 mod place;
 mod reader;
 mod record;
 mod recovered;
 mod recovery;
+mod renewal;
 mod scan;
 mod seal;
 mod sealed;
@@ -35,17 +42,24 @@ mod slot;
 mod survey;
 mod table;
 mod tail;
+mod tail_run;
 mod tracker;
 mod verdict;
 
+pub use codec::{CodecOptions, Compression, CompressionRules};
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
+pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use job::Job;
+pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
 pub use log::{AppendError, Log};
+#[cfg(test)]
+pub(crate) use memory::MemoryDisk;
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
-pub use place::{Holder, Moved, Place, Sequence};
+pub use place::{Holder, LostRecord, Moved, Place, Sequence};
 pub use reader::{ReadError, Reader};
 pub use record::{Body, HintBody, Record};
 pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};

@@ -1,5 +1,6 @@
 //! Opening a data directory: survey, verdict, recovery, and what has to be written before anything is served.
 
+use super::codec::CodecOptions;
 use super::identity::{Birth, Durability, Ending, FoundIdentity, Identity};
 use super::recovery::Recovery;
 use super::setback::Setback;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub const DEFAULT_SEGMENT_BYTES: u32 = 64 << 20;
 
 /// How to open a store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct OpenOptions {
     /// Drawn by the driver for this opening; used if a new actor is needed.
     pub fresh_actor: Actor,
@@ -25,6 +26,8 @@ pub struct OpenOptions {
     pub boot: u64,
     /// What a new directory is born as; with a file `genesis` in it, always complete.
     pub birth: Birth,
+    /// How payloads are encoded.
+    pub codec: CodecOptions,
 }
 
 /// An open store.
@@ -115,6 +118,7 @@ mod tests {
     use crate::ring::PartitionId;
     use crate::store::frame::Entry;
     use crate::store::identity::marker_name;
+    use crate::store::job::MAX_UNSEALED;
     use crate::store::key_file::key_file_name;
     use crate::store::memory::MemoryDisk;
     use crate::store::sealed::SealedLog;
@@ -128,6 +132,7 @@ mod tests {
             durability: Durability::Fsync,
             boot: 1,
             birth: Birth::Complete,
+            codec: CodecOptions::default(),
         }
     }
 
@@ -152,7 +157,8 @@ mod tests {
         let disk = Arc::new(MemoryDisk::default());
         let mut log = open(disk.clone(), options(7)).unwrap().log;
         let entries = [(2, put("a", 2, 1)), (1, put("a", 1, 1)), (3, put("b", 3, 3))];
-        let entries: Vec<Entry> = entries.iter().map(|(at, record)| Entry::of(Sequence(*at), record)).collect();
+        let codec = log.reader.codec().clone();
+        let entries: Vec<Entry> = entries.iter().map(|(at, record)| Entry::of(&codec, Sequence(*at), record)).collect();
         log.write(&entries).unwrap();
         log.close().unwrap();
         let store = open(disk, options(8)).unwrap();
@@ -199,6 +205,7 @@ mod tests {
         let mut store = open(disk.clone(), small).unwrap();
         for counter in 1..200 {
             store.log.append(&[put(&format!("key {}", counter % 70), counter, counter)]).unwrap();
+            store.log.do_jobs().unwrap();
         }
         store.log.close().unwrap();
         let recovered = open(disk.clone(), options(8)).unwrap().recovered;
@@ -222,7 +229,7 @@ mod tests {
         assert_eq!((scanned.opening, scanned.findings), (Opening::Kept, vec![]));
         let (scanned, before) = (&scanned.tables[&PartitionId(0)], &before.tables[&PartitionId(0)]);
         assert_eq!((&scanned.index, &scanned.clock, scanned.hash), (&before.index, &before.clock, before.hash));
-        assert_eq!(identity_of(&disk).sealed.segments.len(), sealed - 2);
+        assert_eq!(identity_of(&disk).sealed.segments.len(), sealed - MAX_UNSEALED);
     }
 
     #[test]
@@ -297,6 +304,7 @@ mod tests {
         };
         for first in (1..=KEYS).step_by(1000) {
             log.append(&(first..first + 1000).map(record).collect::<Vec<_>>()).unwrap();
+            log.do_jobs().unwrap();
         }
         let crashed = disk.copied();
         log.close().unwrap();

@@ -36,6 +36,26 @@ pub enum Holder {
     Hint(Sequence),
 }
 
+/// A record that counts and that the disk does not give back as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostRecord {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Whose record it was.
+    pub holder: Holder,
+    /// Where it lay.
+    pub place: Place,
+    /// What it added to its partition's hash (PROTOCOL R20).
+    pub entry_hash: u64,
+}
+
+impl LostRecord {
+    /// The partition whose clock claims it. A hint is in no clock.
+    pub fn damaged_partition(&self) -> Option<PartitionId> {
+        matches!(self.holder, Holder::Key(_)).then_some(self.partition)
+    }
+}
+
 /// Compaction has copied a record: whoever still has the old place takes the new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {

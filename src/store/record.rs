@@ -84,4 +84,13 @@ impl Body {
             _ => None,
         }
     }
+
+    /// The key that it is about, if any.
+    pub(super) fn key(&self) -> Option<&Key> {
+        match self {
+            Body::Object { key, .. } => Some(key),
+            Body::Hint(hint) => Some(&hint.key),
+            Body::Join { .. } | Body::Void { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => None,
+        }
+    }
 }

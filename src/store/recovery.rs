@@ -2,16 +2,17 @@
 
 use super::checkpoint::checkpoint_name;
 use super::checkpoint::is_checkpoint;
-use super::compaction::{Compacted, is_unfinished_output};
-use super::frame::{self, Entry};
+use super::codec::Codec;
+use super::compaction::Compacted;
+use super::frame::Entry;
 use super::gather::Gathered;
 use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
+use super::job::Jobs;
 use super::key_file::segment_of_key_file;
 use super::log::{Phase, Settings, poisoned_by};
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
-use super::seal::Sealing;
-use super::segment::{quarantine_name, segment_name};
+use super::segment::{is_unfinished, quarantine_name, segment_name};
 use super::setback::Setback;
 use super::survey::{Survey, Unsound};
 use super::tail::TailSegment;
@@ -32,10 +33,6 @@ const COPY_BYTES: usize = 8 << 20;
 
 /// Smallest segment: a header and a few records. Tests use it; below it every record would roll.
 const MIN_SEGMENT_BYTES: u32 = 4096;
-
-/// Most segments that recovery leaves for the log to seal: what rolls wear off soon, and the next opening
-/// scans in a second.
-const MAX_UNSEALED: usize = 2;
 
 /// An opening half-way.
 pub(super) struct Recovery<D: Disk> {
@@ -71,14 +68,14 @@ impl<D: Disk> Recovery<D> {
             super::Opening::Renewed { .. } => identity.replace(&*disk)?,
             super::Opening::New | super::Opening::Kept => {}
         }
-        let reader = Reader::new(disk.clone());
+        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&options.codec)));
         let mut finished = VecDeque::new();
         for sealed in &identity.sealed.segments {
             reader.admit(sealed.segment, sealed.generation, None);
         }
         for (segment, found) in survey.segments.range(..=identity.newest) {
             reader.admit(*segment, found.header.generation, None);
-            finished.push_back(TailSegment::new(*segment, found.header.generation));
+            finished.push_back(Arc::new(TailSegment::new(*segment, found.header.generation)));
         }
         let settings = Settings {
             segment_bytes: options.segment_bytes.max(MIN_SEGMENT_BYTES),
@@ -100,8 +97,9 @@ impl<D: Disk> Recovery<D> {
             phase: Phase::Recovering,
             active: None,
             finished,
-            tracker,
-            unfinished: None,
+            tracker: Arc::new(tracker),
+            ahead: None,
+            jobs: Jobs::Free,
             next_segment: survey.highest.max(identity.newest).max(listed).max(identity.sealed.first_tail) + 1,
             last: verdict.last,
             durable: verdict.durable,
@@ -123,13 +121,17 @@ impl<D: Disk> Recovery<D> {
         for (partition, claims) in tracker.partitions {
             gathered.tables.entry(partition).or_default().claim(claims);
         }
-        let Gathered { mut tables, leftovers, hints } = gathered;
+        let Gathered { mut tables, leftovers, hints, latest } = gathered;
         self.restore_leftovers(&mut tables, leftovers)?;
         let hints = self.recover_hints(tracker.hints, &hints)?;
         self.count_from_hints_if_broken(&mut tables, &hints);
         self.cut_torn_tail()?;
         self.settle()?;
-        self.seal_backlog()?;
+        // Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
+        self.log.catch_up().map_err(append_failed)?;
+        if !self.verdict.resets() {
+            latest.recall(&self.log.reader, &mut tables);
+        }
         let recovered = Recovered {
             actor: self.log.identity.actor,
             opening: self.verdict.opening,
@@ -170,11 +172,11 @@ impl<D: Disk> Recovery<D> {
             let Some(Framed { place: Place { segment, .. }, .. }) = run.first() else { continue };
             let Some(OpenSegment { file, generation }) = self.log.reader.file(*segment)? else { continue };
             let Some(tail) = self.log.finished.iter_mut().find(|tail| tail.segment == *segment) else { continue };
+            let tail = Arc::get_mut(tail).expect("only jobs share a segment, and none is handed out yet");
             let mut window = Window::new(&*self.log.disk, &file, Framed::end(run));
             for framed in run {
                 let Framed { sequence, place } = *framed;
-                let record =
-                    window.frame(framed.seat(generation))?.ok().and_then(|(_, payload)| frame::decode(payload));
+                let record = window.record(self.log.reader.codec(), framed, generation)?;
                 let record = record.ok_or(OpenError::NotUnderstood { sequence, place })?;
                 tail.note(actor, sequence, &record, place);
                 remember(&mut self.tables, &record);
@@ -187,26 +189,24 @@ impl<D: Disk> Recovery<D> {
     /// in the page cache alone, and a sync of the old file would not tell (PROTOCOL R17).
     fn copy_tail(&mut self, tail: &[Framed]) -> Result<(), OpenError> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for framed in tail {
-            let payload = self.log.reader.read_payload(framed.place)?;
-            bytes += payload.len();
-            batch.push((*framed, payload));
+        for Framed { sequence, place } in tail.iter().copied() {
+            let record = self.log.reader.read_frame(place, |frame, codec| frame.record(codec))?;
+            bytes += place.length as usize;
+            batch.push((sequence, record.map_err(|_| OpenError::NotUnderstood { sequence, place })?));
             if bytes >= COPY_BYTES {
-                self.copy_batch(std::mem::take(&mut batch))?;
+                self.copy_batch(&batch)?;
+                batch.clear();
                 bytes = 0;
             }
         }
-        self.copy_batch(batch)
+        self.copy_batch(&batch)
     }
 
-    fn copy_batch(&mut self, batch: Vec<(Framed, Vec<u8>)>) -> Result<(), OpenError> {
-        let mut records = Vec::with_capacity(batch.len());
-        for (Framed { sequence, place }, payload) in batch {
-            let record = frame::decode(&payload).ok_or(OpenError::NotUnderstood { sequence, place })?;
-            remember(&mut self.tables, &record);
-            records.push((sequence, record));
-        }
-        let entries: Vec<Entry<'_>> = records.iter().map(|(sequence, record)| Entry::of(*sequence, record)).collect();
+    fn copy_batch(&mut self, batch: &[(Sequence, Record)]) -> Result<(), OpenError> {
+        batch.iter().for_each(|(_, record)| remember(&mut self.tables, record));
+        let codec = self.log.reader.codec();
+        let entries: Vec<Entry<'_>> =
+            batch.iter().map(|(sequence, record)| Entry::of(codec, *sequence, record)).collect();
         self.log.write(&entries).map_err(append_failed)?;
         Ok(())
     }
@@ -235,7 +235,7 @@ impl<D: Disk> Recovery<D> {
 
     /// The sealed log's state, gone on with by the tail.
     fn tracker_at_end(&self) -> ClockTracker {
-        let mut tracker = self.log.tracker.clone();
+        let mut tracker = ClockTracker::clone(&self.log.tracker);
         self.log.tails().for_each(|tail| tracker.apply(&tail.steps));
         tracker
     }
@@ -259,7 +259,8 @@ impl<D: Disk> Recovery<D> {
     fn write_resets(&mut self, clocks: BTreeMap<PartitionId, DotSet>) -> Result<(), OpenError> {
         let records: Vec<Record> =
             clocks.into_iter().map(|(partition, clock)| Record { partition, body: Body::Reset { clock } }).collect();
-        self.log.write(&Entry::all_after(self.log.last, &records)).map_err(append_failed)?;
+        let entries = Entry::all_after(self.log.reader.codec(), self.log.last, &records);
+        self.log.write(&entries).map_err(append_failed)?;
         Ok(())
     }
 
@@ -307,7 +308,7 @@ impl<D: Disk> Recovery<D> {
         let mut lost = lost_of(&self.log.identity);
         lost.insert(sequence.0);
         self.log.identity.lost = lost.ranges().collect();
-        self.log.tracker.hints.remove(&sequence);
+        Arc::make_mut(&mut self.log.tracker).hints.remove(&sequence);
     }
 
     fn count_from_hints_if_broken(
@@ -363,19 +364,9 @@ impl<D: Disk> Recovery<D> {
         let checkpoint = sealed.checkpoint.map(|stamp| checkpoint_name(stamp.sequence));
         for name in disk.list()? {
             let key_file = segment_of_key_file(&name).is_some_and(|segment| sealed.get(segment).is_none());
-            let unfinished = is_unfinished_output(&name);
+            let unfinished = is_unfinished(&name);
             if key_file || unfinished || (is_checkpoint(&name) && checkpoint.as_ref() != Some(&name)) {
                 disk.remove(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals what would keep the next opening long, after several crashes or with a manifest that was lost.
-    fn seal_backlog(&mut self) -> Result<(), Setback> {
-        while self.log.finished.len() > MAX_UNSEALED {
-            if self.log.seal_next().map_err(append_failed)? != Sealing::Done {
-                break;
             }
         }
         Ok(())

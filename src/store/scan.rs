@@ -1,8 +1,9 @@
 //! Reading one segment from end to end, whatever is in it.
 
-use super::frame::{self, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FrameError, FrameHeader, Seat};
+use super::codec::Codec;
+use super::frame::{self, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, Seat};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
-use super::{Disk, DiskError, DiskErrorKind, OpenError, Place, Sequence};
+use super::{Disk, DiskError, DiskErrorKind, OpenError, Place, Record, Sequence};
 use crate::base::{Mutation, broken};
 
 /// Bytes read at once: large enough that calls cost nothing, small enough to stay in the processor's cache.
@@ -36,7 +37,7 @@ pub(super) struct Framed {
 
 impl Framed {
     /// Where the frame lies in a file of this generation.
-    pub(super) fn seat(&self, generation: u64) -> Seat {
+    fn seat(&self, generation: u64) -> Seat {
         Seat { segment: self.place.segment, generation, offset: self.place.offset }
     }
 
@@ -81,7 +82,7 @@ impl Scan {
         while offset + FRAME_HEADER_BYTES as u64 <= limit {
             let seat = Seat { segment: header.segment, generation: header.generation, offset: offset as u32 };
             match window.frame(seat)? {
-                Ok((found, _)) => {
+                Ok(Frame { header: found, .. }) => {
                     scan.bad.extend(gap.take().map(|from| Span { offset: from, bytes: offset - from }));
                     scan.durable = scan.durable.max(found.durable_before);
                     let length = found.frame_bytes() as u32;
@@ -116,8 +117,19 @@ impl<'a, D: Disk> Window<'a, D> {
         Window { disk, file, limit, start: 0, bytes: Vec::new(), unreadable: Vec::new() }
     }
 
-    /// The frame at a seat, with its payload; the outer error is the disk's.
-    pub(super) fn frame(&mut self, seat: Seat) -> Result<Result<(FrameHeader, &[u8]), FrameError>, DiskError> {
+    /// The record of a frame that is in a file of this generation; none if it cannot be verified or understood.
+    pub(super) fn record(
+        &mut self,
+        codec: &Codec,
+        framed: &Framed,
+        generation: u64,
+    ) -> Result<Option<Record>, DiskError> {
+        let frame = self.frame(framed.seat(generation))?;
+        Ok(frame.ok().and_then(|frame| frame.record(codec).ok()))
+    }
+
+    /// The frame at a seat; the outer error is the disk's.
+    pub(super) fn frame(&mut self, seat: Seat) -> Result<Result<Frame<'_>, FrameError>, DiskError> {
         let offset = u64::from(seat.offset);
         let Some(header) = FrameHeader::parse(self.get(offset, FRAME_HEADER_BYTES)?) else {
             return Ok(Err(FrameError::Damaged));

@@ -1,23 +1,34 @@
 //! Sealing: a finished segment gets its key file, and recovery need not scan it any more.
 //!
-//! In this order, each step durable before the next: key file and checkpoint, their names, the manifest.
-//! Cut short anywhere, the segment is still tail, and what was written for it is written again.
+//! In this order, each step durable before the next: key file and checkpoint, their names, the manifest. All but
+//! the manifest is written elsewhere, while batches go on. Cut short anywhere, the segment is still tail, and what
+//! was written for it is written again.
 
 use super::checkpoint::{Checkpoint, checkpoint_name, remove_if_there};
 use super::identity::{Identity, sync_names};
 use super::key_file::{KeyFileSummary, write_key_file};
-use super::sealed::{KeyFileStamp, SealedLog};
-use super::{AppendError, Disk, DiskError, DiskErrorKind, Log};
+use super::sealed::{CheckpointStamp, KeyFileStamp, SealedLog, SealedSegment};
+use super::tail::TailSegment;
+use super::tracker::ClockTracker;
+use super::{Disk, DiskError, Log, Sequence};
+use std::sync::Arc;
 
-/// What came of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sealing {
-    /// One segment is sealed.
-    Done,
-    /// No segment is finished, or its records are not durable yet.
-    Idle,
-    /// The disk is full, or no file can be opened: the segment stays tail for now.
-    NoSpace,
+/// The sealing of one segment. The log goes on meanwhile.
+pub(super) struct Sealing {
+    tail: Arc<TailSegment>,
+    /// The state before the segment.
+    before: Arc<ClockTracker>,
+    through: Sequence,
+    checkpoint: Option<CheckpointStamp>,
+}
+
+/// What the manifest is to say once the files are durable.
+pub(super) struct Sealed {
+    segment: SealedSegment,
+    /// The state after the segment.
+    after: ClockTracker,
+    through: Sequence,
+    checkpoint: CheckpointStamp,
 }
 
 impl From<KeyFileSummary> for KeyFileStamp {
@@ -26,17 +37,50 @@ impl From<KeyFileSummary> for KeyFileStamp {
     }
 }
 
+impl Sealing {
+    /// Writes key file and checkpoint, and makes them durable, names and all.
+    pub(super) fn run<D: Disk>(&self, disk: &D) -> Result<Sealed, DiskError> {
+        let mut after = ClockTracker::clone(&self.before);
+        after.apply(&self.tail.steps);
+        let key_file = write_key_file(disk, &mut self.tail.run.joined())?;
+        let through = self.through.max(self.tail.highest());
+        let checkpoint = match self.checkpoint {
+            Some(stamp) if stamp.sequence == through => stamp,
+            _ => Checkpoint::of(&after, through).write(disk)?,
+        };
+        sync_names(disk)?;
+        Ok(Sealed { segment: self.tail.sealed(key_file.into()), after, through, checkpoint })
+    }
+}
+
 impl<D: Disk> Log<D> {
-    /// Seals the oldest finished segment. One step of bounded length: it may be called as often and as
-    /// rarely as one likes.
-    pub(super) fn seal_next(&mut self) -> Result<Sealing, AppendError> {
-        if self.finished.front().is_none_or(|tail| tail.highest() > self.durable) {
-            return Ok(Sealing::Idle);
+    /// The sealing of the oldest finished segment, if its records are durable.
+    pub(super) fn next_sealing(&self) -> Option<Sealing> {
+        let tail = self.finished.front().filter(|tail| tail.highest() <= self.durable)?;
+        let SealedLog { through, checkpoint, .. } = self.identity.sealed;
+        Some(Sealing { tail: tail.clone(), before: self.tracker.clone(), through, checkpoint })
+    }
+
+    /// Lets the manifest say what has come of a sealing. Nothing happens if the log is not what the sealing began
+    /// with: it is begun again.
+    pub(super) fn install_sealing(&mut self, sealing: &Sealing, sealed: Sealed) -> Result<(), DiskError> {
+        let is_oldest = self.finished.front().is_some_and(|tail| Arc::ptr_eq(tail, &sealing.tail));
+        if !is_oldest || !Arc::ptr_eq(&self.tracker, &sealing.before) {
+            return Ok(());
         }
-        match self.seal_oldest() {
-            Ok(()) => Ok(Sealing::Done),
-            Err(DiskError { kind: DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles, .. }) => Ok(Sealing::NoSpace),
-            Err(error) => Err(self.poison(error)),
+        let Sealed { segment, after, through, checkpoint } = sealed;
+        let mut next = Identity { durable: self.durable, ..self.identity.clone() };
+        next.sealed.first_tail = segment.segment + 1;
+        next.sealed.put(segment);
+        next.sealed.through = through;
+        next.sealed.checkpoint = Some(checkpoint);
+        next.replace(&*self.disk)?;
+        self.identity = next;
+        self.tracker = Arc::new(after);
+        self.finished.pop_front();
+        match sealing.checkpoint {
+            Some(old) if old != checkpoint => remove_if_there(&*self.disk, &checkpoint_name(old.sequence)),
+            _ => Ok(()),
         }
     }
 
@@ -44,42 +88,18 @@ impl<D: Disk> Log<D> {
     /// was lost and that has been compacted: only together do its segments count.
     pub(super) fn seal_found(&mut self) -> Result<(), DiskError> {
         let mut sealed = SealedLog::default();
-        while let Some(mut tail) = self.finished.pop_front() {
-            self.tracker.apply(&tail.steps);
+        let mut tracker = ClockTracker::clone(&self.tracker);
+        while let Some(tail) = self.finished.pop_front() {
+            tracker.apply(&tail.steps);
             sealed.through = sealed.through.max(tail.highest());
             sealed.first_tail = tail.segment + 1;
-            let key_file = write_key_file(&*self.disk, &mut tail.run)?;
+            let key_file = write_key_file(&*self.disk, &mut tail.run.joined())?;
             sealed.put(tail.sealed(key_file.into()));
         }
-        sealed.checkpoint = Some(Checkpoint::of(&self.tracker, sealed.through).write(&*self.disk)?);
+        sealed.checkpoint = Some(Checkpoint::of(&tracker, sealed.through).write(&*self.disk)?);
         sync_names(&*self.disk)?;
+        self.tracker = Arc::new(tracker);
         self.identity.sealed = sealed;
         Ok(())
-    }
-
-    fn seal_oldest(&mut self) -> Result<(), DiskError> {
-        let Some(tail) = self.finished.front_mut() else { return Ok(()) };
-        // Taken, so that another attempt after a full disk does not play them twice.
-        self.tracker.apply(&std::mem::take(&mut tail.steps));
-        let key_file = write_key_file(&*self.disk, &mut tail.run)?;
-        let SealedLog { through, checkpoint: old, .. } = self.identity.sealed;
-        let through = through.max(tail.highest());
-        let new = match old {
-            Some(stamp) if stamp.sequence == through => stamp,
-            _ => Checkpoint::of(&self.tracker, through).write(&*self.disk)?,
-        };
-        sync_names(&*self.disk)?;
-        let mut next = Identity { durable: self.durable, ..self.identity.clone() };
-        next.sealed.put(tail.sealed(key_file.into()));
-        next.sealed.through = through;
-        next.sealed.first_tail = tail.segment + 1;
-        next.sealed.checkpoint = Some(new);
-        next.replace(&*self.disk)?;
-        self.identity = next;
-        self.finished.pop_front();
-        match old {
-            Some(stamp) if stamp != new => remove_if_there(&*self.disk, &checkpoint_name(stamp.sequence)),
-            _ => Ok(()),
-        }
     }
 }

@@ -100,6 +100,18 @@ pub(super) fn segment_name(segment: u32) -> FileName {
     FileName(format!("segment-{segment:08x}.log"))
 }
 
+/// The file of a segment that is being made: for the log, or by compaction. It counts for nothing, whatever is in it.
+pub(super) fn unfinished_name(segment: u32) -> FileName {
+    FileName(format!("segment-{segment:08x}.new"))
+}
+
+/// Is this the name of a segment that is being made?
+pub(super) fn is_unfinished(name: &FileName) -> bool {
+    let digits = name.0.strip_prefix("segment-").and_then(|rest| rest.strip_suffix(".new"));
+    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    number.is_some_and(|number| unfinished_name(number) == *name)
+}
+
 /// Where a segment goes whose header cannot be read: kept for the operator, never read again.
 pub(super) fn quarantine_name(segment: u32) -> FileName {
     FileName(format!("damaged-{segment:08x}.log"))
@@ -146,6 +158,14 @@ mod tests {
         let sum = crc32c::crc32c(&bytes[..CHECKSUM_AT]).to_le_bytes();
         bytes[CHECKSUM_AT..].copy_from_slice(&sum);
         assert_eq!(SegmentHeader::decode(&bytes, 7), Err(HeaderError::UnknownFormat(2)));
+    }
+
+    #[test]
+    fn only_an_unfinished_segments_exact_name_is_one() {
+        assert!(is_unfinished(&unfinished_name(0xab)));
+        for name in ["segment-000000ab.log", "segment-ab.new", "segment-000000AB.new", "identity.new"] {
+            assert!(!is_unfinished(&FileName(name.into())), "{name}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Setback {
 }
 
 /// Does the disk say that what was written is not there any more?
-fn is_damage(error: &DiskError) -> bool {
+pub(super) fn is_damage(error: &DiskError) -> bool {
     matches!(error.kind, DiskErrorKind::NotFound | DiskErrorKind::Failed)
 }
 

@@ -4,7 +4,7 @@ use super::claims::{self, Claims};
 use super::{Body, Index, Place, Record};
 use crate::base::Key;
 use crate::causal::{Dot, DotSet, Object, entry_hash};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Most recent dots remembered per partition. Beyond it the oldest are forgotten, and an exchange that
 /// misses them falls back to a full listing: 1,024 keys of 100 bytes are 0.1 MiB per busy partition.
@@ -30,9 +30,8 @@ pub struct PartitionTable {
     waiting: BTreeMap<Dot, BTreeSet<Key>>,
     /// Which key a recent dot belongs to: how an exchange finds what a peer lacks.
     pub recent: BTreeMap<Dot, Key>,
-    /// The dots of `recent` in order of arrival, oldest first, with their age.
-    arrivals: BTreeMap<u64, Dot>,
-    next_arrival: u64,
+    /// The dots of `recent` in order of arrival, oldest first.
+    arrivals: VecDeque<Dot>,
 }
 
 /// What one key has seen beyond the clock.
@@ -105,6 +104,9 @@ impl PartitionTable {
     /// (PROTOCOL R12f). A key without a live version vanishes with it. Only those are looked at: during a
     /// full listing every key has a leftover, and each record moves the clock.
     fn settle_leftovers(&mut self, dots: &DotSet) {
+        if self.waiting.is_empty() {
+            return;
+        }
         for (actor, counters) in dots.iter() {
             for (first, last) in counters.ranges() {
                 let range = Dot { actor, counter: first }..=Dot { actor, counter: last };
@@ -160,17 +162,27 @@ impl PartitionTable {
     pub fn remember(&mut self, key: &Key, dots: &DotSet) {
         for dot in dots.dots() {
             if self.recent.insert(dot, key.clone()).is_none() {
-                self.arrivals.insert(self.next_arrival, dot);
-                self.next_arrival += 1;
+                self.arrivals.push_back(dot);
             }
         }
         self.forget_recent(MAX_RECENT_DOTS);
     }
 
+    /// Remembers dots that are older than all that are remembered, while there is room.
+    pub(super) fn recall(&mut self, key: &Key, dots: &DotSet) {
+        for dot in dots.dots() {
+            if self.arrivals.len() >= MAX_RECENT_DOTS || self.recent.contains_key(&dot) {
+                continue;
+            }
+            self.recent.insert(dot, key.clone());
+            self.arrivals.push_front(dot);
+        }
+    }
+
     /// Forgets the oldest recent dots above `limit`.
     pub fn forget_recent(&mut self, limit: usize) {
         while self.arrivals.len() > limit {
-            if let Some((_, dot)) = self.arrivals.pop_first() {
+            if let Some(dot) = self.arrivals.pop_front() {
                 self.recent.remove(&dot);
             }
         }
@@ -268,6 +280,25 @@ mod tests {
         assert_eq!(found(&table), [place(2, 8)]);
         play(&mut table, vec![Body::Join { dots: dots([7]) }]);
         assert_eq!(found(&table), [], "the leftover is settled: the slot goes, wherever the record is");
+    }
+
+    #[test]
+    fn recalled_dots_are_older_than_those_that_came() {
+        let mut table = PartitionTable::default();
+        let key = Key::new("k").unwrap();
+        table.remember(&key, &dots([7, 8]));
+        for counter in [6, 8, 5] {
+            table.recall(&key, &dots([counter]));
+        }
+        table.remember(&key, &dots([9]));
+        let remembered = |table: &PartitionTable| table.recent.keys().map(|dot| dot.counter).collect::<Vec<_>>();
+        assert_eq!(remembered(&table), [5, 6, 7, 8, 9]);
+        table.forget_recent(3);
+        assert_eq!(remembered(&table), [7, 8, 9]);
+        let many: Vec<u64> = (1..5000).collect();
+        many.iter().for_each(|counter| table.recall(&key, &DotSet::from(dot(3, *counter))));
+        assert_eq!(table.recent.len(), MAX_RECENT_DOTS);
+        assert!(table.recent.contains_key(&dot(9, 7)), "what came is not forgotten for it");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A segment that is not sealed yet, and what its sealing will need.
 
-use super::key_file::{EntryKind, KeyEntry, KeyRun};
+use super::key_file::{EntryKind, KeyEntry};
 use super::sealed::{KeyFileStamp, SealedSegment};
 use super::segment::SEGMENT_HEADER_BYTES;
+use super::tail_run::TailRun;
 use super::tracker::Steps;
 use super::{Body, Place, Record, Sequence};
 use crate::causal::{Actor, Object, entry_hash};
@@ -20,7 +21,7 @@ pub(super) struct TailSegment {
     /// Bytes of the frames that count.
     pub(super) bytes: u64,
     /// Its future key file.
-    pub(super) run: KeyRun,
+    pub(super) run: TailRun,
     /// What it does to clocks and hints.
     pub(super) steps: Steps,
 }
@@ -34,7 +35,7 @@ impl TailSegment {
             sequences: None,
             records: 0,
             bytes: 0,
-            run: KeyRun::new(segment, generation),
+            run: TailRun::new(segment, generation),
             steps: Steps::default(),
         }
     }

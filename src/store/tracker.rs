@@ -24,6 +24,8 @@ pub(super) struct ClockTracker {
 /// larger than the clocks they touch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Steps {
+    /// Whose counters count: the owner as of its last record.
+    owner: Option<Actor>,
     partitions: BTreeMap<PartitionId, PartitionSteps>,
     /// Hints of the stretch that it leaves open.
     held: BTreeMap<Sequence, Vec<NodeId>>,
@@ -52,6 +54,12 @@ impl ClockTracker {
         ClockTracker { actor, birth, partitions: BTreeMap::new(), hints: BTreeMap::new() }
     }
 
+    /// Goes on under a new owner, which has minted nothing yet (PROTOCOL R9).
+    pub(super) fn renew(&mut self, actor: Actor) {
+        self.actor = actor;
+        self.partitions.values_mut().for_each(|claims| claims.minted = 0);
+    }
+
     /// Goes on by a stretch.
     pub(super) fn apply(&mut self, steps: &Steps) {
         let blank = Claims { complete: self.birth == Birth::Complete, ..Claims::default() };
@@ -61,7 +69,9 @@ impl ClockTracker {
                 (now.clock, now.complete) = (DotSet::EMPTY, false);
             }
             now.clock.union(&claims.clock);
-            now.minted = now.minted.max(claims.minted);
+            // What an owner before has minted is nothing to this one (PROTOCOL R9).
+            let minted = if steps.owner == Some(self.actor) { claims.minted } else { 0 };
+            now.minted = now.minted.max(minted);
             now.complete |= claims.complete;
         }
         self.hints.extend(steps.held.iter().map(|(hint, targets)| (*hint, targets.clone())));
@@ -72,6 +82,9 @@ impl ClockTracker {
 impl Steps {
     /// Adds a record of a log whose owner is `actor`; they must come in ascending order.
     pub(super) fn note(&mut self, actor: Actor, sequence: Sequence, record: &Record) {
+        if self.owner.replace(actor).is_some_and(|before| before != actor) {
+            self.partitions.values_mut().for_each(|steps| steps.claims.minted = 0);
+        }
         let steps = self.partitions.entry(record.partition).or_default();
         steps.claims.play(actor, &record.body);
         match &record.body {

@@ -104,14 +104,14 @@ pub(super) fn find_binary(named: Option<&Path>) -> Result<PathBuf, String> {
     Err(format!("there is no {}; build it with: cargo build{release} --bin dunlin", binary.display()))
 }
 
-fn new_directory() -> Result<PathBuf, String> {
+pub(super) fn new_directory() -> Result<PathBuf, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let directory = std::env::temp_dir().join(format!("dunlin-chaos-{}-{now:x}", std::process::id()));
     let made = DirBuilder::new().mode(0o700).create(&directory);
     made.map(|()| directory.clone()).map_err(|error| format!("{}: {error}", directory.display()))
 }
 
-fn initialise(
+pub(super) fn initialise(
     binary: &Path,
     home: &Path,
     names: &[String],
@@ -130,7 +130,7 @@ fn initialise(
 }
 
 /// Free at this moment. All are held until all are chosen, so that none is chosen twice.
-fn free_tcp(count: usize) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn free_tcp(count: usize) -> Result<Vec<SocketAddr>, String> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listeners: Vec<TcpListener> =
         (0..count).map(bind).collect::<Result<_, _>>().map_err(|error| no_port(&error))?;
@@ -138,7 +138,7 @@ fn free_tcp(count: usize) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Ports whose successor is free as well: membership takes it.
-fn free_udp_pairs(count: usize) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn free_udp_pairs(count: usize) -> Result<Vec<SocketAddr>, String> {
     let mut held = Vec::new();
     let mut chosen = Vec::new();
     for _ in 0..PORT_TRIES * count {

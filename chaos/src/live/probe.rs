@@ -116,6 +116,15 @@ impl Probe {
         Ok(view.primaries.into_iter().map(|primary| primary.name).collect())
     }
 
+    /// What the node counts under a name without labels; 0 if it does not.
+    pub(super) async fn metric(&self, node: usize, name: &str) -> Result<u64, String> {
+        let answer = self.0.send(Request::raw(Method::GET, "/metrics").at(node)).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Ok(value.unwrap_or(0))
+    }
+
     async fn json<T: DeserializeOwned>(&self, node: usize, path: &str) -> Result<T, String> {
         let answer = self.0.send(Request::raw(Method::GET, path).at(node)).await;
         let answer = answer.map_err(|error| error.to_string())?;

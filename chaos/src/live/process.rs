@@ -19,13 +19,25 @@ pub(super) struct NodeProcess {
     pub(super) http: SocketAddr,
     binary: PathBuf,
     directory: PathBuf,
+    /// Settings of this run, as variables.
+    environment: Vec<(&'static str, &'static str)>,
     child: Option<Child>,
 }
 
 impl NodeProcess {
     /// A node whose files are in `directory`; not started yet.
     pub(super) fn new(name: &str, http: SocketAddr, binary: &Path, directory: PathBuf) -> NodeProcess {
-        NodeProcess { name: name.into(), http, binary: binary.into(), directory, child: None }
+        NodeProcess { name: name.into(), http, binary: binary.into(), directory, environment: Vec::new(), child: None }
+    }
+
+    /// Sets a setting by its variable, from the next start on.
+    pub(super) fn set(&mut self, variable: &'static str, value: &'static str) {
+        self.environment.push((variable, value));
+    }
+
+    /// Where its data are.
+    pub(super) fn data(&self) -> PathBuf {
+        self.directory.join("data")
     }
 
     /// Starts it. It ends when this process does, however that comes about: it watches its standard input.
@@ -36,6 +48,7 @@ impl NodeProcess {
         let child = Command::new(&self.binary)
             .args(["serve", "--exit-with-parent", "--node-http-address", &self.http.to_string(), "--config"])
             .arg(self.directory.join("node.toml"))
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)

@@ -26,6 +26,8 @@ pub struct Report {
     /// One for each time replicas were compared.
     pub(super) convergence: Vec<ConvergenceReport>,
     pub(super) reads: ReadReport,
+    /// What rotted, and what became of it; none if nothing was made to.
+    pub(super) rot: Option<RotReport>,
     /// Too few operations to count as a run.
     pub(super) void: bool,
     pub(super) violations: Vec<String>,
@@ -103,6 +105,19 @@ pub(super) struct HintReport {
     pub(super) max_while_away: Option<u64>,
     /// From the restart to the time from which on none was seen; none if some remained.
     pub(super) none_after_ms: Option<u64>,
+}
+
+/// Damage to one node's data.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct RotReport {
+    pub(super) segments: usize,
+    pub(super) bytes: u64,
+    /// Records that the node found damaged, all counted.
+    pub(super) damaged: u64,
+    /// Those of them that count no more.
+    pub(super) repaired: u64,
+    /// From the last question that met damage to the last repair, at most.
+    pub(super) repaired_after_ms: Option<u64>,
 }
 
 /// Replicas compared.

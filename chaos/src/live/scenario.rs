@@ -19,6 +19,8 @@ pub enum Scenario {
     KillOne,
     /// All nodes are killed at once, and come back.
     KillAll,
+    /// Bytes of one node's sealed segments change while it runs.
+    Rot,
 }
 
 /// All scenarios, with a line about each.
@@ -31,6 +33,10 @@ pub const SCENARIOS: &[(Scenario, &str)] = &[
         Scenario::KillAll,
         "SIGKILL of all nodes at once half-way, restart: every acknowledged write is there, then the rest is written",
     ),
+    (
+        Scenario::Rot,
+        "bytes of a running node's sealed segments change half-way: nothing wrong is read, nothing is lost, all is repaired",
+    ),
 ];
 
 impl fmt::Display for Scenario {
@@ -38,6 +44,7 @@ impl fmt::Display for Scenario {
         f.write_str(match self {
             Scenario::KillOne => "kill-one",
             Scenario::KillAll => "kill-all",
+            Scenario::Rot => "rot",
         })
     }
 }
@@ -48,6 +55,7 @@ pub async fn run(options: &Live) -> Result<Report, String> {
     let played = match options.scenario {
         Scenario::KillOne => kill_one(&mut stage).await,
         Scenario::KillAll => kill_all(&mut stage).await,
+        Scenario::Rot => rot(&mut stage).await,
     };
     if played.is_err() {
         // Whoever wants to know why needs the logs.
@@ -97,6 +105,20 @@ async fn kill_all(stage: &mut Stage) -> Result<(), String> {
     stage.until_no_hints(restarted_ms).await;
     stage.until_converged().await;
     stage.read_back(&read).await
+}
+
+async fn rot(stage: &mut Stage) -> Result<(), String> {
+    let victim = stage.random.below(stage.cluster.nodes.len() as u64) as usize;
+    stage.start_load(Part::WHOLE);
+    stage.until(Part(1, 2)).await;
+    let rotted_ms = stage.rot(victim)?;
+    stage.end_load().await;
+    // Each record is asked of each node, so all damage that counts is met.
+    stage.read_back(&BTreeSet::new()).await?;
+    stage.until_repaired(victim).await?;
+    stage.until_no_hints(rotted_ms).await;
+    stage.until_converged().await;
+    stage.read_back(&BTreeSet::new()).await
 }
 
 #[cfg(test)]

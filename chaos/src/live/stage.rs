@@ -9,7 +9,9 @@ use super::input::Records;
 use super::load::Load;
 use super::options::Live;
 use super::probe::Probe;
-use super::report::{Event, InputReport, Report};
+use super::report::{Event, InputReport, Report, RotReport};
+use super::rot::{Rot, SEGMENT_BYTES, rot};
+use super::scenario::Scenario;
 use super::verify::read_back;
 use super::watch::Watch;
 use dunlin::base::Random;
@@ -79,6 +81,9 @@ impl Stage {
             load_began: None,
             load_seconds: 0.0,
         };
+        if options.scenario == Scenario::Rot {
+            stage.cluster.nodes.iter_mut().for_each(|node| node.set("DUNLIN_STORAGE_SEGMENT_BYTES", SEGMENT_BYTES));
+        }
         stage.cluster.start_all()?;
         stage.until_ready().await?;
         Ok(stage)
@@ -197,6 +202,36 @@ impl Stage {
             Err(difference) => self.tell(difference),
         };
         self.report.add_convergence(found);
+    }
+
+    /// Changes bytes of a node's sealed segments while it runs. Returns when, in the run's time.
+    pub(super) fn rot(&mut self, node: usize) -> Result<u64, String> {
+        let data = self.cluster.nodes[node].data();
+        let Rot { segments, bytes } = rot(&data, &mut self.random).map_err(|error| error.to_string())?;
+        let name = self.cluster.nodes[node].name.clone();
+        let at_ms = self.tell(&format!("{bytes} bytes changed in {segments} sealed segments of {name}"));
+        let before = self.report.rot.unwrap_or_default();
+        let (segments, bytes) = (before.segments + segments, before.bytes + bytes);
+        self.report.rot = Some(RotReport { segments, bytes, ..before });
+        Ok(at_ms)
+    }
+
+    /// Waits until the node has repaired all that it has found.
+    pub(super) async fn until_repaired(&mut self, node: usize) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let damaged = self.probe.metric(node, "dunlin_damaged_records_total").await?;
+            let repaired = self.probe.metric(node, "dunlin_repaired_records_total").await?;
+            let done = damaged > 0 && damaged == repaired;
+            let took_ms = begun.elapsed().as_millis() as u64;
+            let rot = self.report.rot.get_or_insert_default();
+            (rot.damaged, rot.repaired, rot.repaired_after_ms) = (damaged, repaired, done.then_some(took_ms));
+            if done || begun.elapsed() >= CONVERGENCE_LIMIT {
+                self.tell(&format!("{repaired} of {damaged} damaged records repaired after {took_ms} ms"));
+                return Ok(());
+            }
+            sleep(READY_INTERVAL).await;
+        }
     }
 
     /// Reads everything that was tried through every node, except these records.

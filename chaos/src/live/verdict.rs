@@ -24,6 +24,7 @@ pub(super) fn judge(report: &Report, strictness: Strictness) -> Vec<String> {
     broken.extend(failures(report, strictness));
     broken.extend(records(report));
     broken.extend(hints(report));
+    broken.extend(rot(report));
     let reads = &report.reads;
     if reads.reads != reads.expected || reads.expected == 0 {
         broken.push(format!("{} of {} final reads were made", reads.reads, reads.expected));
@@ -32,6 +33,12 @@ pub(super) fn judge(report: &Report, strictness: Strictness) -> Vec<String> {
         broken.push("replicas were never compared".into());
     }
     broken
+}
+
+fn rot(report: &Report) -> Option<String> {
+    let rot = report.rot?;
+    let sound = rot.damaged > 0 && rot.repaired == rot.damaged;
+    (!sound).then(|| format!("{} of {} damaged records were repaired", rot.repaired, rot.damaged))
 }
 
 fn failures(report: &Report, strictness: Strictness) -> Vec<String> {

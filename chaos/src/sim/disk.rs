@@ -4,13 +4,14 @@
 //! its name does; until then a crash may keep, drop or tear each write, sector by sector, and keep or
 //! drop each change of a name, in any combination.
 
+use super::change::{DataChange, NameChange, kept_whole};
 use dunlin::base::Random;
 use dunlin::store::{Disk, DiskError, DiskErrorKind, FileName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use xxhash_rust::xxh3::Xxh3;
 
-/// What a crash keeps or loses as one: the smallest unit disks promise to write whole.
-pub const SECTOR_BYTES: usize = 512;
+pub use super::change::{Fate, SECTOR_BYTES};
 
 /// Size of the simulated file system unless a test sets another.
 const DEFAULT_CAPACITY_BYTES: u64 = 1 << 40;
@@ -48,17 +49,6 @@ pub enum Operation {
     SyncDirectory,
 }
 
-/// What a crash does to one change that was never synced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is gone.
-    Dropped,
-    /// It is there.
-    Kept,
-    /// Some of its sectors are there; which, the seed says. Names and lengths are kept or dropped.
-    Torn(u64),
-}
-
 #[derive(Debug, Clone, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
@@ -82,23 +72,12 @@ struct Inode {
     unsynced: Vec<DataChange>,
 }
 
-#[derive(Debug, Clone)]
-enum DataChange {
-    Length(usize),
-    Bytes(usize, Vec<u8>),
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Link(String, u64),
-    Unlink(String),
-    Rename(String, String, u64),
-}
-
 #[derive(Debug, Clone, Default)]
 struct Faults {
     /// Changing calls that still work before the power goes.
     power_left: Option<u64>,
+    /// The first call that found no power.
+    refused: Option<Operation>,
     failing_syncs: BTreeSet<u64>,
     failing_writes: BTreeSet<u64>,
     full_allocations: BTreeSet<u64>,
@@ -174,7 +153,32 @@ impl SimDisk {
 
     /// After `calls` more changing calls the power is gone: everything fails, nothing has an effect.
     pub fn cut_power_after(&self, calls: u64) {
-        self.lock_state().faults.power_left = Some(calls);
+        let mut state = self.lock_state();
+        (state.faults.power_left, state.faults.refused) = (Some(calls), None);
+    }
+
+    /// Changing calls that will still work, if that is limited.
+    pub fn power_left(&self) -> Option<u64> {
+        self.lock_state().faults.power_left
+    }
+
+    /// The call in which the power went, if it did.
+    pub fn refused(&self) -> Option<Operation> {
+        self.lock_state().faults.refused.clone()
+    }
+
+    /// A hash of all names and contents: equal for directories that a process cannot tell apart.
+    pub fn digest(&self) -> u64 {
+        let state = self.lock_state();
+        let mut hasher = Xxh3::new();
+        for (name, inode) in &state.names {
+            let bytes = state.inodes.get(inode).map(|inode| inode.seen.as_slice()).unwrap_or_default();
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+        hasher.digest()
     }
 
     /// The `nth` sync from now (0 is the next) fails, and what it should have written is lost although
@@ -190,9 +194,11 @@ impl SimDisk {
         !self.lock_state().faults.failing_syncs.is_empty()
     }
 
-    /// No sync will fail that has not yet.
+    /// No sync or write will fail that has not yet.
     pub fn disarm(&self) {
-        self.lock_state().faults.failing_syncs.clear();
+        let mut state = self.lock_state();
+        state.faults.failing_syncs.clear();
+        state.faults.failing_writes.clear();
     }
 
     /// The `nth` write from now fails half-way.
@@ -329,10 +335,17 @@ impl State {
         self.names.values().filter_map(|inode| self.inodes.get(inode)).map(|inode| inode.seen.len() as u64).sum()
     }
 
+    /// What a file is called by now.
+    fn name_of(&self, file: &SimFile) -> String {
+        let named = self.names.iter().find(|(_, inode)| **inode == file.inode);
+        named.map_or_else(|| file.name.clone(), |(name, _)| name.clone())
+    }
+
     /// Counts a changing call against the power left.
     fn change(&mut self, operation: Operation) -> Result<(), DiskError> {
         if let Some(left) = &mut self.faults.power_left {
             if *left == 0 {
+                self.faults.refused.get_or_insert(operation);
                 return Err(failure(DiskErrorKind::Failed, "power", "", "the power is gone"));
             }
             *left -= 1;
@@ -367,70 +380,6 @@ impl State {
     }
 }
 
-impl DataChange {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            DataChange::Length(length) => bytes.resize((*length).max(bytes.len()), 0),
-            DataChange::Bytes(offset, new) => {
-                bytes.resize((offset + new.len()).max(bytes.len()), 0);
-                bytes.iter_mut().skip(*offset).zip(new).for_each(|(to, from)| *to = *from);
-            }
-        }
-    }
-
-    fn settle(&self, bytes: &mut Vec<u8>, fate: Fate) {
-        match (self, fate) {
-            (DataChange::Bytes(offset, new), Fate::Torn(seed)) => {
-                let mut random = Random::from_seed(seed);
-                let (mut at, end) = (*offset, offset + new.len());
-                while at < end {
-                    let stop = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(end);
-                    let piece = new.get(at - offset..stop - offset).unwrap_or_default();
-                    if random.chance(0.5) {
-                        DataChange::Bytes(at, piece.to_vec()).apply(bytes);
-                    }
-                    at = stop;
-                }
-            }
-            (_, fate) if kept_whole(fate) => self.apply(bytes),
-            _ => {}
-        }
-    }
-}
-
-impl NameChange {
-    fn apply(self, names: &mut BTreeMap<String, u64>) {
-        match self {
-            NameChange::Link(name, inode) => {
-                names.insert(name, inode);
-            }
-            NameChange::Unlink(name) => {
-                names.remove(&name);
-            }
-            // Atomic: after a crash there is the old name or the new one, never both, never none.
-            NameChange::Rename(from, to, inode) => {
-                names.remove(&from);
-                names.insert(to, inode);
-            }
-        }
-    }
-
-    fn inode(&self) -> Option<u64> {
-        match self {
-            NameChange::Link(_, inode) | NameChange::Rename(_, _, inode) => Some(*inode),
-            NameChange::Unlink(_) => None,
-        }
-    }
-}
-
-fn kept_whole(fate: Fate) -> bool {
-    match fate {
-        Fate::Kept => true,
-        Fate::Dropped => false,
-        Fate::Torn(seed) => seed % 2 == 0,
-    }
-}
-
 fn failure(kind: DiskErrorKind, operation: &'static str, file: &str, detail: &str) -> DiskError {
     DiskError { kind, operation, file: file.to_owned(), detail: detail.to_owned() }
 }
@@ -460,7 +409,8 @@ impl Disk for SimDisk {
 
     fn allocate(&self, file: &SimFile, length: u64) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Allocate(file.name.clone(), length))?;
+        let name = state.name_of(file);
+        state.change(Operation::Allocate(name, length))?;
         let number = state.faults.allocations;
         state.faults.allocations += 1;
         if state.faults.full_allocations.remove(&number) {
@@ -476,7 +426,8 @@ impl Disk for SimDisk {
 
     fn write_at(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Write(file.name.clone(), offset, bytes.len()))?;
+        let name = state.name_of(file);
+        state.change(Operation::Write(name, offset, bytes.len()))?;
         state.fits(file, offset as usize + bytes.len(), "write")?;
         let number = state.faults.writes;
         state.faults.writes += 1;
@@ -506,7 +457,8 @@ impl Disk for SimDisk {
 
     fn sync(&self, file: &SimFile) -> Result<(), DiskError> {
         let mut state = self.lock_state();
-        state.change(Operation::Sync(file.name.clone()))?;
+        let name = state.name_of(file);
+        state.change(Operation::Sync(name))?;
         let number = state.faults.syncs;
         state.faults.syncs += 1;
         let fails = state.faults.failing_syncs.remove(&number);

@@ -1,6 +1,7 @@
 //! The faults: what is done to the world, and for how long.
 
 use super::machine::{Arming, DiskFaults};
+use super::scrub::Rotten;
 use super::swarm::{Detection, Fault};
 use super::trace::WORLD;
 use super::world::{Happening, Phase, World};
@@ -123,6 +124,9 @@ impl World {
     /// May another disk be lost? Only if the others can make it good: three replicas, every node running
     /// and complete, no fault pending that costs a disk.
     fn may_lose(&mut self) -> bool {
+        if !(0..self.swarm.nodes).all(|node| self.is_scrubbed(node)) {
+            return false;
+        }
         let mut stations = self.stations.iter_mut();
         let whole = stations
             .all(|s| s.machine.arming() == Arming::Safe && s.running.as_mut().is_some_and(|r| r.process.is_complete()));
@@ -165,15 +169,27 @@ impl World {
         self.break_disk(node, DiskFaults { failing_sync, ..DiskFaults::default() }, 10)
     }
 
-    /// The machine stops, some bits flip, it comes back.
+    /// Some bits flip, while the machine runs or while it stands still. An opening that is not told to verify
+    /// leaves what is sealed to the scrub.
     fn rot(&mut self, node: usize) -> bool {
         if !self.may_lose() {
             return false;
         }
-        self.lose();
+        if self.swarm.scrub.is_some() {
+            if self.scrub_random.chance(0.7) {
+                return self.rot_under_way(node);
+            }
+            self.stations[node].rotten = Some(Rotten { boot: 0, rounds: 1 });
+            self.losses += 1;
+        } else {
+            self.lose();
+        }
         self.kill(node);
         self.stations[node].machine.end_process();
         let rotten = self.stations[node].machine.rot(&mut self.random);
+        if rotten && (self.swarm.scrub.is_none() || self.scrub_random.chance(0.3)) {
+            self.stations[node].machine.doubt();
+        }
         let delay = self.long_tailed(10, 10_000);
         self.after(delay, Happening::Restart { node });
         rotten

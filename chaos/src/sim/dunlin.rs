@@ -2,15 +2,16 @@
 
 use super::checkers::Holding;
 use super::disk::SimDisk;
-use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
-use super::upkeep::Upkeep;
+use super::machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
+use super::scrub::Scrub;
+use super::upkeep::{Upkeep, Working};
 use ::dunlin::base::{Mutation, NodeId, Now, Random, Time, broken};
 use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, Depth, Disk, Durability, FileName, Log, OpenOptions, Opening, Place, Reader, Record, Sequence,
-    inspect, open,
+    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery,
+    Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
 };
 use std::sync::Arc;
 
@@ -35,7 +36,11 @@ struct DunlinProcess {
     node: Node,
     log: Log<SimDisk>,
     upkeep: Upkeep<SimDisk>,
+    scrub: Scrub<SimDisk>,
+    was_reset: bool,
+    working: Working<SimDisk>,
     reader: Reader<SimDisk>,
+    lister: KeyLister<SimDisk>,
     read_errors: Arc<std::sync::Mutex<f64>>,
     random: Random,
     recovered: Vec<(PartitionId, DotSet)>,
@@ -55,11 +60,15 @@ impl DunlinMachine {
         }
     }
 
-    /// The marker that a reader puts when it meets damage: the next opening verifies every record. A sealed one
-    /// that nobody reads is not looked at otherwise, so that a node could never count as whole again.
-    fn doubt(&self) {
-        // Refused only if it is there already, or if the disk is full: then the damage waits for a reader.
-        let _ = self.disk.create(&FileName("doubted".into())).and_then(|_| self.disk.sync_dir());
+    /// Flips a few bits of a file, up to its last byte that is not zero.
+    fn flips(&self, name: &str, random: &mut Random) -> Vec<(usize, u8)> {
+        let contents = self.disk.contents(name).unwrap_or_default();
+        let length = contents.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1) as u64;
+        (0..random.between(1, 20)).map(|_| (random.below(length) as usize, random.below(8) as u8)).collect()
+    }
+
+    fn flip(&self, name: &str, flips: &[(usize, u8)]) -> bool {
+        flips.iter().filter(|(at, bit)| self.disk.flip_bit(name, *at, *bit)).count() > 0
     }
 
     /// The last record that the next opening would count, if it would cut the log; all of it if it would reset.
@@ -93,6 +102,9 @@ impl Machine for DunlinMachine {
                 Newborn::Complete => Birth::Complete,
                 Newborn::Filling => Birth::Filling,
             },
+            codec: CodecOptions {
+                compression: if boot.seed.is_multiple_of(2) { Compression::Lz4 } else { Compression::None }.into(),
+            },
         };
         let opened = open(self.disk.clone(), options).ok()?;
         let options = NodeOptions {
@@ -103,15 +115,20 @@ impl Machine for DunlinMachine {
             timings: boot.timings,
         };
         let tables = opened.recovered.tables.iter().map(|(partition, table)| (*partition, table.clock.clone()));
+        let was_reset = matches!(opened.recovered.opening, Opening::Renewed { reason } if reason.resets());
         let hints = opened.recovered.hints.values().map(|hint| (hint.partition, hint.dots.clone()));
         Some(Box::new(DunlinProcess {
             disk: self.disk.clone(),
             reserve_bytes: 2 * u64::from(boot.segment_bytes),
             recovered: tables.chain(hints).collect(),
-            node: Node::new(options, boot.view.clone(), opened.recovered),
             log: opened.log,
+            node: Node::new(options, boot.view.clone(), opened.recovered),
             upkeep: Upkeep::Resting,
+            scrub: Scrub::new(),
+            was_reset,
+            working: Working::Idle,
             reader: opened.reader,
+            lister: KeyLister::new(self.disk.clone()),
             read_errors: self.read_errors.clone(),
             random: Random::from_seed(boot.epoch),
         }))
@@ -134,23 +151,39 @@ impl Machine for DunlinMachine {
     fn rot(&mut self, random: &mut Random) -> bool {
         let names = self.disk.file_names();
         let Some(name) = random.pick(&names) else { return false };
-        let length = self
-            .disk
-            .contents(name)
-            .map_or(0, |bytes| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
         let known = self.last_record();
-        let flips: Vec<(usize, u8)> =
-            (0..random.between(1, 20)).map(|_| (random.below(length as u64) as usize, random.below(8) as u8)).collect();
-        let flip = |disk: &SimDisk| flips.iter().filter(|(at, bit)| disk.flip_bit(name, *at, *bit)).count() > 0;
-        let rotten = flip(&self.disk);
+        let flips = self.flips(name, random);
+        let rotten = self.flip(name, &flips);
         // Damage to the last answered batch cannot be told from a torn write (docs/storage-format.md, limits):
         // the store cuts it and counts as complete. What is not promised is not done.
         if self.last_record() < known {
-            flip(&self.disk);
+            self.flip(name, &flips);
             return false;
         }
-        self.doubt();
         rotten
+    }
+
+    fn rot_sealed(&mut self, random: &mut Random) -> bool {
+        let is_sealed = |name: &&String| {
+            let number = name.strip_prefix("segment-").and_then(|rest| rest.strip_suffix(".log"));
+            let key_file = number.map(|number| format!("keys-{number}.idx"));
+            name.ends_with(".idx") || key_file.is_some_and(|name| self.disk.contents(&name).is_some())
+        };
+        let names: Vec<String> = self.disk.file_names().iter().filter(is_sealed).cloned().collect();
+        let mut rotten = false;
+        for _ in 0..random.between(1, 4) {
+            let Some(name) = random.pick(&names) else { break };
+            // A key file is mended from its segment; what that has lost, only others have.
+            let segment = name.replace("keys-", "segment-").replace(".idx", ".log");
+            let name = if random.chance(0.8) { &segment } else { name };
+            rotten |= self.flip(name, &self.flips(name, random));
+        }
+        rotten
+    }
+
+    fn doubt(&mut self) {
+        // Refused only if it is there already, or if the disk is full: then the damage waits for the scrub.
+        let _ = self.disk.create(&FileName("doubted".into())).and_then(|_| self.disk.sync_dir());
     }
 
     fn set_faults(&mut self, faults: DiskFaults) {
@@ -188,6 +221,7 @@ impl Process for DunlinProcess {
     }
 
     fn append(&mut self, records: &[Record]) -> Appending {
+        self.working.catch_up(&mut self.log);
         match self.log.append(records) {
             Ok(places) => Appending::Durable(places),
             Err(AppendError::Full) => Appending::Full,
@@ -195,8 +229,30 @@ impl Process for DunlinProcess {
         }
     }
 
+    fn renew(&mut self, actor: u64) -> Renewing {
+        match self.log.renew(Actor(actor)) {
+            Ok(()) => Renewing::Renewed(self.log.actor()),
+            Err(AppendError::Full) => Renewing::Full,
+            Err(AppendError::Poisoned(_)) => Renewing::Poisoned,
+        }
+    }
+
     fn maintain(&mut self, seed: u64) -> Maintenance {
-        self.upkeep.step(&mut self.log, &self.node, seed)
+        // On a thread of its own: it may come at any time between the steps of a compaction.
+        let step = if seed.is_multiple_of(2) { self.working.step(&mut self.log) } else { None };
+        step.unwrap_or_else(|| self.upkeep.step(&mut self.log, &self.node, seed))
+    }
+
+    fn scrub(&mut self) -> Maintenance {
+        self.scrub.step(&mut self.log, &self.reader, &self.node)
+    }
+
+    fn scrub_rounds(&self) -> u64 {
+        self.scrub.rounds()
+    }
+
+    fn was_reset(&self) -> bool {
+        self.was_reset
     }
 
     fn read(&mut self, place: Place) -> Option<Record> {
@@ -205,6 +261,14 @@ impl Process for DunlinProcess {
             return None;
         }
         self.reader.read(place).ok()
+    }
+
+    fn list(&mut self, query: &KeyQuery, partitions: &[PartitionId]) -> Option<KeyPage> {
+        let share = *self.read_errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.random.chance(share) {
+            return None;
+        }
+        self.lister.page(&self.log.key_snapshot(), query, &|partition| partitions.contains(&partition)).ok()
     }
 
     fn space(&self) -> Space {

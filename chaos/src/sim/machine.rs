@@ -6,10 +6,10 @@
 
 use super::checkers::Holding;
 use dunlin::base::{NodeId, Now, Random, Time};
-use dunlin::causal::DotSet;
+use dunlin::causal::{Actor, DotSet};
 use dunlin::node::{Effect, Input, Space, Timings, View};
 use dunlin::ring::PartitionId;
-use dunlin::store::{Place, Record, Sequence};
+use dunlin::store::{KeyPage, KeyQuery, Place, Record, Sequence};
 use std::sync::Arc;
 
 /// A machine: its disk outlives its processes.
@@ -24,6 +24,12 @@ pub trait Machine {
     fn wipe(&mut self);
     /// Some bytes of a stopped machine's disk rot; false if there are none.
     fn rot(&mut self, random: &mut Random) -> bool;
+    /// Some bytes of sealed files rot, whether the machine runs or not; false if there are none.
+    fn rot_sealed(&mut self, _random: &mut Random) -> bool {
+        false
+    }
+    /// The next opening is told to verify every record.
+    fn doubt(&mut self) {}
     /// Sets the disk's faults from now on.
     fn set_faults(&mut self, faults: DiskFaults);
     /// Will a sync fail that was asked to and has not yet?
@@ -96,13 +102,33 @@ pub trait Process {
     fn deadline(&self) -> Time;
     /// As `Log::append`.
     fn append(&mut self, records: &[Record]) -> Appending;
+    /// As `Log::renew`.
+    fn renew(&mut self, _actor: u64) -> Renewing {
+        Renewing::Poisoned
+    }
     /// One step of looking after the store, of bounded length: a compaction begun, gone on with, or ended.
     /// `seed` is another one each time.
     fn maintain(&mut self, _seed: u64) -> Maintenance {
         Maintenance::Idle
     }
+    /// One step of the scrub, of bounded length.
+    fn scrub(&mut self) -> Maintenance {
+        Maintenance::Idle
+    }
+    /// How often the scrub has gone round.
+    fn scrub_rounds(&self) -> u64 {
+        0
+    }
+    /// Did its opening void all clocks?
+    fn was_reset(&self) -> bool {
+        false
+    }
     /// As `Reader::read`; none on any error.
     fn read(&mut self, place: Place) -> Option<Record>;
+    /// The store's keys; none if they could not be read.
+    fn list(&mut self, _query: &KeyQuery, _partitions: &[PartitionId]) -> Option<KeyPage> {
+        None
+    }
     /// What was durable when it was opened, asked once: un-synced writes that a crash kept are among it.
     fn recovered(&mut self) -> Vec<(PartitionId, DotSet)> {
         Vec::new()
@@ -130,6 +156,8 @@ pub enum Maintenance {
     Tell(&'static str, Box<Input>),
     /// The last step of several.
     Over(&'static str),
+    /// Only another opening can repair what was found: the process is to be restarted.
+    LeftToOpening(&'static str),
     /// The process must end.
     Poisoned,
 }
@@ -139,9 +167,20 @@ impl Maintenance {
     pub(super) fn unfinished(&self) -> Option<&'static str> {
         match self {
             Maintenance::Done(step) | Maintenance::Tell(step, _) => Some(step),
-            Maintenance::Idle | Maintenance::Over(_) | Maintenance::Poisoned => None,
+            Maintenance::Idle | Maintenance::Over(_) | Maintenance::LeftToOpening(_) | Maintenance::Poisoned => None,
         }
     }
+}
+
+/// How a renewal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewing {
+    /// The actor from now on.
+    Renewed(Actor),
+    /// No space: nothing has changed.
+    Full,
+    /// The process must end.
+    Poisoned,
 }
 
 /// How a batch ended.

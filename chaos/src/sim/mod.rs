@@ -12,6 +12,7 @@
 //! what it does; the oracle knows writes and what their authors had seen, nothing else. Invariant: the
 //! same seed gives the same trace.
 
+mod change;
 pub mod checkers;
 mod claims;
 mod cluster;
@@ -20,15 +21,19 @@ mod detection;
 pub mod disk;
 mod disturb;
 mod dunlin;
+mod happening;
 mod machine;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
 pub mod oracle;
 mod outcomes;
+mod pages;
 mod parcel;
+mod renewal;
 mod report;
 mod run;
+mod scrub;
 mod station;
 mod swarm;
 mod tally;
@@ -44,7 +49,7 @@ mod toy;
 
 pub use disk::SimDisk;
 pub use dunlin::DunlinMachine;
-pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process};
+pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
 pub use report::Report;
 pub use run::run;
 pub use swarm::{Fault, Swarm};

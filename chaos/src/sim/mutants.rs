@@ -26,9 +26,12 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::TruncateAtFirstBadRecord, "crash: mutants::a_log_cut_at_its_first_bad_record_is_noticed"),
     (Mutation::ChecksumWithoutOffset, "crash: mutants::a_checksum_that_does_not_know_its_place_is_noticed"),
     (Mutation::SkipDirectorySync, "crash: mutants::names_that_are_never_synced_are_noticed"),
+    (Mutation::AnswerBeforeSync, "crash: mutants::an_answer_before_the_sync_is_noticed"),
     (Mutation::CompactDropsDeletes, "crash: mutants::a_delete_dropped_over_an_older_record_is_noticed"),
     (Mutation::CompactBeforeDurable, "crash: mutants::records_dropped_before_their_copies_are_durable_are_noticed"),
     (Mutation::CompactByPosition, "crash: mutants::copies_that_pass_for_new_records_are_noticed"),
+    (Mutation::RepairKeepsActor, "store::renewal::tests::an_actor_kept_by_a_repair_is_noticed"),
+    (Mutation::RepairKeepsClock, "node::tests::mutants::a_clock_kept_after_a_repair_is_noticed"),
     (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),
 ];
 

@@ -166,6 +166,8 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
         Message::ClockAnswer { .. } => "clock answer",
         Message::Pull { .. } => "pull",
         Message::Pulled { .. } => "pulled",
+        Message::List { .. } => "list",
+        Message::Listed { .. } => "listed",
     }
 }
 

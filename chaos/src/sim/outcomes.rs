@@ -1,6 +1,7 @@
 //! Names of outcomes, for traces and counters.
 
 use dunlin::replication::{Failure, Outcome};
+use dunlin::store::Reach;
 
 /// What an answer is called.
 pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
@@ -10,6 +11,8 @@ pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Read(read) if read.state.versions.len() > 1 => "two siblings",
         Outcome::Read(_) => "found",
         Outcome::Written(_) => "written",
+        Outcome::Listed(page) if page.reach == Reach::End => "last page",
+        Outcome::Listed(_) => "page",
         Outcome::PreconditionFailed { .. } => "precondition failed",
         Outcome::Failed(failure) => failure_name(failure),
     }

@@ -61,6 +61,13 @@ pub(super) fn fingerprint(message: &Message) -> u64 {
             let states = objects.iter().fold(0, |sum, object| sum ^ object.state.live_hash());
             [*session, objects.len() as u64, states, next.unwrap_or(1)]
         }
+        Message::List { request, query, partitions } => {
+            [*request, query.limit as u64, xxh3_64(&query.from), partitions.len() as u64]
+        }
+        Message::Listed { request, page, refused } => {
+            let keys = page.iter().flat_map(|page| &page.keys).fold(0, |sum, key| sum ^ key.hash64());
+            [*request, keys, u64::from(page.is_some()), refused.len() as u64]
+        }
     };
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     xxh3_64(&bytes)

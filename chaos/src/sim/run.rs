@@ -111,6 +111,11 @@ impl World {
     }
 
     fn judge_convergence(&mut self) -> Vec<Broken> {
+        let unscrubbed: Vec<usize> = (0..self.swarm.nodes).filter(|node| !self.is_scrubbed(*node)).collect();
+        if !unscrubbed.is_empty() {
+            let what = format!("nodes {unscrubbed:?} have not found what has rotted");
+            return vec![Broken { promise: "P7 no corrupt bytes", what }];
+        }
         let partitions: Vec<Vec<Holding>> =
             (0..self.swarm.partitions).map(|number| self.holdings(PartitionId(number))).collect();
         let hints: Vec<usize> =

@@ -1,6 +1,7 @@
 //! One node of the world: a machine, perhaps a process on it, its clocks, what it believes.
 
 use super::machine::{Appending, Machine, Process};
+use super::scrub::Rotten;
 use dunlin::base::{NodeId, Now, Random, Time, WallTime};
 use dunlin::node::{Control, Space, StoreAnswer};
 use dunlin::store::Record;
@@ -31,6 +32,8 @@ pub(super) struct Station {
     pub told: Vec<Option<u64>>,
     /// SWIM's number of its last process; kept on its disk.
     pub incarnation: u64,
+    /// Its disk has rotted, and nobody may have found it yet.
+    pub rotten: Option<Rotten>,
     /// An empty disk of this station is not to be taken for complete.
     pub disk_lost: bool,
 }
@@ -39,8 +42,8 @@ pub(super) struct Station {
 pub(super) struct Running {
     /// The node.
     pub process: Box<dyn Process>,
-    /// Appends not yet handed to the log, oldest first.
-    pub queue: VecDeque<(usize, u64, Record)>,
+    /// What is not yet handed to the log, oldest first.
+    pub queue: VecDeque<Queued>,
     /// Shards whose appends fail until they resume.
     pub voided: BTreeSet<usize>,
     /// Appends of such shards, asked for while the answers before theirs are on their way: those come first.
@@ -55,10 +58,20 @@ pub(super) struct Running {
     pub control_at: Time,
     /// The last step of maintenance, if there is more to do.
     pub upkeep: Option<&'static str>,
+    /// The last step of the scrub, if there is more to do.
+    pub scrubbing: Option<&'static str>,
     /// What it was told last of its disk's room.
     pub space: Space,
     /// The connections it was told of last.
     pub linked: Option<BTreeMap<NodeId, u64>>,
+}
+
+/// What waits for the log.
+pub(super) enum Queued {
+    /// An append: the shard, its number, the record.
+    Append(usize, u64, Box<Record>),
+    /// A new actor, behind all appends before.
+    Renew,
 }
 
 /// Answers to storage requests: shard, number, answer.
@@ -86,6 +99,7 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![None; nodes],
             incarnation: 0,
+            rotten: None,
             disk_lost: false,
         }
     }
@@ -115,15 +129,22 @@ impl Running {
             control: None,
             control_at: Time::NEVER,
             upkeep: None,
+            scrubbing: None,
             space: Space::Plenty,
             linked: None,
         }
     }
 
-    /// Hands a random prefix of the queue to the log.
+    /// Hands a random prefix of the appends that are first in the queue to the log.
     pub(super) fn flush(&mut self, random: &mut Random) -> Flushing {
-        let length = random.between(1, self.queue.len() as u64) as usize;
-        let batch: Vec<(usize, u64, Record)> = self.queue.drain(..length.min(self.queue.len())).collect();
+        let appends = self.queue.iter().take_while(|queued| matches!(queued, Queued::Append(..))).count();
+        let length = random.between(1, appends as u64) as usize;
+        let batch: Vec<(usize, u64, Record)> = (self.queue.drain(..length.min(appends)))
+            .filter_map(|queued| match queued {
+                Queued::Append(shard, id, record) => Some((shard, id, *record)),
+                Queued::Renew => None,
+            })
+            .collect();
         let records: Vec<Record> = batch.iter().map(|(_, _, record)| record.clone()).collect();
         match self.process.append(&records) {
             Appending::Durable(places) => {
@@ -141,9 +162,14 @@ impl Running {
     /// Fails a batch, and whatever the shards in it have queued behind it (PROTOCOL R3).
     fn void(&mut self, batch: Vec<(usize, u64, Record)>) -> Answers {
         self.voided.extend(batch.iter().map(|(shard, _, _)| *shard));
-        let (lost, kept): (VecDeque<_>, _) =
-            std::mem::take(&mut self.queue).into_iter().partition(|(shard, _, _)| self.voided.contains(shard));
+        let is_void = |queued: &Queued| matches!(queued, Queued::Append(shard, ..) if self.voided.contains(shard));
+        let (lost, kept): (VecDeque<_>, _) = std::mem::take(&mut self.queue).into_iter().partition(is_void);
         self.queue = kept;
-        batch.into_iter().chain(lost).map(|(shard, id, _)| (shard, id, StoreAnswer::AppendFailed)).collect()
+        let lost = lost.into_iter().filter_map(|queued| match queued {
+            Queued::Append(shard, id, _) => Some((shard, id)),
+            Queued::Renew => None,
+        });
+        let failed = batch.into_iter().map(|(shard, id, _)| (shard, id)).chain(lost);
+        failed.map(|(shard, id)| (shard, id, StoreAnswer::AppendFailed)).collect()
     }
 }

@@ -123,6 +123,8 @@ pub struct Swarm {
     pub deletes: f64,
     /// Share of requests that are reads.
     pub reads: f64,
+    /// Share of requests that list keys.
+    pub listings: f64,
     /// Share of requests with a quorum other than the majority.
     pub odd_quorums: f64,
     /// Longest filler of a value in bytes.
@@ -143,6 +145,8 @@ pub struct Swarm {
     pub flush_delay: Duration,
     /// Mean time between two steps of maintenance; none in runs without.
     pub upkeep: Option<Duration>,
+    /// Mean time between two steps of the scrub; none in runs without.
+    pub scrub: Option<Duration>,
     /// Which faults there are.
     pub faults: BTreeSet<Fault>,
     /// Mean time between two faults.
@@ -169,6 +173,7 @@ impl Swarm {
             plain: pick(random, &[0.0, 0.0, 0.1, 0.5, 1.0]),
             deletes: pick(random, &[0.0, 0.1, 0.3, 0.6]),
             reads: pick(random, &[0.3, 0.5, 0.7]),
+            listings: 0.0,
             odd_quorums: pick(random, &[0.0, 0.0, 0.2, 0.6]),
             filler: pick(random, &[0, 40, 40, 500, 9_000]),
             page_objects: pick(random, &[1, 2, 4, 256]),
@@ -180,9 +185,12 @@ impl Swarm {
             flush_delay: Duration::from_micros(pick(random, &[300, 1_000, 5_000, 50_000])),
             fault_interval: Duration::from_millis(pick(random, &[300, 1_000, 3_000, 10_000])),
             upkeep: None,
+            scrub: None,
             faults,
         };
         swarm.draw_upkeep(&mut random.clone());
+        swarm.draw_scrub(&mut random.clone().fork());
+        swarm.draw_listings(random.clone().fork());
         swarm
     }
 
@@ -193,6 +201,25 @@ impl Swarm {
         if self.upkeep.is_some() {
             self.segment_bytes = pick(random, &[4 << 10, 8 << 10, 32 << 10]);
         }
+    }
+
+    /// Most runs with rot scrub; in the others every opening after rot is told to verify. Small segments, so that
+    /// something is sealed.
+    fn draw_scrub(&mut self, random: &mut Random) {
+        if self.faults.contains(&Fault::Rot) {
+            self.scrub = pick(random, &[None, Some(2), Some(20), Some(200)]).map(Duration::from_millis);
+        }
+        if self.scrub.is_some() {
+            // Many keys, or little of what is sealed would still count when it rots.
+            self.keys = self.keys.max(pick(random, &[20, 40, 80]));
+            self.operations = self.operations.max(300);
+            self.segment_bytes = pick(random, &[4 << 10, 4 << 10, 8 << 10]);
+        }
+    }
+
+    /// Two runs of five list keys, too. Drawn beside the stream of the others, for the same reason.
+    fn draw_listings(&mut self, mut random: Random) {
+        self.listings = pick(&mut random, &[0.0, 0.0, 0.0, 0.1, 0.3]);
     }
 
     /// A tenth of the runs are calm; the others have each class with a chance of their own.

@@ -142,7 +142,13 @@ impl Process for Toy {
                 effects.push(Effect::Resume { shard });
             }
             Input::View(view) => self.view = view,
-            Input::Store { .. } | Input::Relocated(_) | Input::Space(_) | Input::Tick => {}
+            Input::List { .. }
+            | Input::Listed { .. }
+            | Input::Store { .. }
+            | Input::Relocated(_)
+            | Input::Space(_)
+            | Input::Tick => {}
+            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => {}
         }
         self.expire(now.time, effects);
         if now.time >= self.push_at {
@@ -451,13 +457,14 @@ mod tests {
     use super::super::{Report, checkers::Broken};
     use super::*;
 
-    /// The toy keeps no hints and does not know when a disk is lost.
+    /// The toy keeps no hints, lists no keys, and does not know when a disk is lost.
     fn toy_run(seed: u64, flaw: Flaw) -> Report {
         let mut random = Random::from_seed(seed);
         let mut swarm = Swarm::draw(&mut random);
         for lost in [Fault::Wipe, Fault::Rot, Fault::SyncError] {
             swarm.faults.remove(&lost);
         }
+        swarm.listings = 0.0;
         run_swarm(seed, swarm, random, &|_, _| Box::new(ToyMachine::new(flaw)), Voice::Quiet)
     }
 

@@ -1,9 +1,10 @@
-//! Compaction on a node of the simulator: every step apart, so that anything may happen between two.
+//! What a node of the simulator does for its store beside batches: compaction, and the log's own jobs. Every step
+//! is apart, so that anything may happen between two.
 
 use super::machine::Maintenance;
 use super::world::{Happening, World};
 use dunlin::node::{Input, Node};
-use dunlin::store::{AppendError, Compaction, CompactionError, CompactionOptions, Disk, Log, Progress, Question};
+use dunlin::store::{AppendError, Compaction, CompactionError, CompactionOptions, Disk, Job, Log, Progress, Question};
 use std::time::Duration;
 
 /// Bytes copied by one step: several steps to a segment.
@@ -89,6 +90,45 @@ impl<D: Disk> Upkeep<D> {
     }
 }
 
+/// The log's job under way.
+pub(super) enum Working<D: Disk> {
+    /// None.
+    Idle,
+    /// It is handed out.
+    Begun(Job<D>),
+    /// It is done; the log does not know yet.
+    Done(Job<D>),
+}
+
+impl<D: Disk> Working<D> {
+    /// Goes one step on; nothing if there is nothing to do.
+    pub(super) fn step(&mut self, log: &mut Log<D>) -> Option<Maintenance> {
+        match std::mem::replace(self, Working::Idle) {
+            Working::Idle => {
+                *self = Working::Begun(log.next_job()?);
+                Some(Maintenance::Done("job: handed out"))
+            }
+            Working::Begun(mut job) => {
+                job.run();
+                *self = Working::Done(job);
+                Some(Maintenance::Done("job: done"))
+            }
+            Working::Done(job) => match log.finish_job(job) {
+                Ok(()) => Some(Maintenance::Done("job: taken over")),
+                Err(_) => Some(Maintenance::Poisoned),
+            },
+        }
+    }
+
+    /// What a driver does before an append that would leave the log too far behind.
+    pub(super) fn catch_up(&mut self, log: &mut Log<D>) {
+        while log.is_behind() {
+            // A job that fails poisons the log, and the append says so.
+            self.step(log);
+        }
+    }
+}
+
 fn abandon<D: Disk>(log: &mut Log<D>, compaction: Compaction<D>, error: CompactionError) -> Maintenance {
     match log.abandon(compaction, error) {
         Ok(()) => Maintenance::Over("compaction: given up"),
@@ -108,7 +148,7 @@ impl World {
         running.upkeep = done.unfinished();
         self.note_strike(node, before);
         let (step, input) = match done {
-            Maintenance::Idle => return,
+            Maintenance::Idle | Maintenance::LeftToOpening(_) => return,
             Maintenance::Poisoned => {
                 self.tally.count("disk: log poisoned");
                 return self.power_off(node);

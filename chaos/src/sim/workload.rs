@@ -1,17 +1,19 @@
 //! Clients: what they ask, what they remember, what they check in every answer.
 
 use super::checkers::{
-    Broken, Shown, check_available, check_honest, check_quorum, check_resurrected, check_siblings, check_stale,
-    check_torn,
+    Broken, Listed, Shown, check_available, check_honest, check_listed, check_quorum, check_resurrected,
+    check_siblings, check_stale, check_torn,
 };
 use super::claims::{Claims, Learned};
 use super::oracle::{Fate, Kind, Oracle, Seen, Write};
+use super::pages::{AskedPage, Pages};
 use super::swarm::Swarm;
 use super::{WriteId, WriteSet, value_of};
 use dunlin::base::{Key, Random, Time};
 use dunlin::causal::DotSet;
 use dunlin::replication::{
-    Command, Condition, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness, WriteResult,
+    Command, Condition, ListCommand, NewContent, Operation, Options, Outcome, Quorum, ReadResult, Sloppiness,
+    WriteResult,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -41,6 +43,14 @@ struct Asked {
     begun: Time,
 }
 
+/// What a client wishes.
+pub(super) enum Wish {
+    /// Something about one key.
+    Command(Command),
+    /// A page of keys.
+    List(ListCommand),
+}
+
 /// All clients of a run, and their history.
 pub(super) struct Workload {
     random: Random,
@@ -54,6 +64,7 @@ pub(super) struct Workload {
     /// Per key: recent tokens of all clients.
     shared: BTreeMap<usize, VecDeque<Token>>,
     claims: Claims,
+    pages: Pages,
     /// What clients were told.
     pub oracle: Oracle,
     /// Requests that clients have yet to send.
@@ -66,6 +77,7 @@ impl Workload {
     /// Clients of this run.
     pub(super) fn new(swarm: &Swarm, replicas: usize, mut random: Random) -> Self {
         let keys = (0..swarm.keys).map(|number| key_named(number, random.u64())).collect();
+        let pages = Pages::new(random.clone().fork());
         Self {
             random,
             swarm: swarm.clone(),
@@ -74,6 +86,7 @@ impl Workload {
             open: BTreeMap::new(),
             tokens: BTreeMap::new(),
             shared: BTreeMap::new(),
+            pages,
             claims: Claims::default(),
             oracle: Oracle::new(swarm.keys, replicas),
             remaining: swarm.operations,
@@ -81,16 +94,20 @@ impl Workload {
         }
     }
 
-    /// The next command of a client. A write is in the history before it is sent.
-    pub(super) fn next(&mut self, client: usize, request: u64, now: Time) -> Command {
+    /// What a client asks next. A write is in the history before it is sent.
+    pub(super) fn next(&mut self, client: usize, request: u64, now: Time) -> Wish {
         self.remaining = self.remaining.saturating_sub(1);
+        if self.swarm.listings > 0.0 && self.random.chance(self.swarm.listings) {
+            let options = self.draw_options();
+            return Wish::List(self.pages.next(client, request, now, options));
+        }
         let key = self.draw_key();
         let options = self.draw_options();
         let is_read = self.random.chance(self.swarm.reads);
         let mut asked = self.asked(client, key, &options, now);
         let operation = if is_read { Operation::Get } else { self.write(&mut asked) };
         self.open.insert(request, asked);
-        Command { key: self.keys[key].clone(), operation, options }
+        Wish::Command(Command { key: self.keys[key].clone(), operation, options })
     }
 
     /// The write that an open request is for.
@@ -194,6 +211,9 @@ impl Workload {
 
     /// Takes an answer; returns the client that goes on, and every promise it breaks.
     pub(super) fn answered(&mut self, request: u64, outcome: Outcome, now: Time) -> (Option<usize>, Vec<Broken>) {
+        if let Some(asked) = self.pages.answered(request) {
+            return (Some(asked.client), self.take_page(&asked, outcome, now));
+        }
         let Some(asked) = self.open.remove(&request) else { return (None, Vec::new()) };
         let sloppiness = if asked.strict { Sloppiness::Strict } else { Sloppiness::Sloppy };
         let mut broken = check_quorum(&outcome, asked.copies, asked.reads, sloppiness);
@@ -203,6 +223,9 @@ impl Workload {
         match outcome {
             Outcome::Read(result) => broken.extend(self.take_read(&asked, &result, now)),
             Outcome::Written(result) => broken.extend(self.take_written(&asked, result, now)),
+            Outcome::Listed(_) => {
+                broken.push(Broken { promise: "P11 honest errors", what: "a command is answered with a page".into() })
+            }
             Outcome::PreconditionFailed { .. } => self.end(&asked, Fate::NotWritten, now),
             Outcome::Failed(failure) if failure.nothing_written() => self.end(&asked, Fate::NotWritten, now),
             Outcome::Failed(_) => self.end(&asked, Fate::InDoubt, now),
@@ -212,6 +235,9 @@ impl Workload {
 
     /// The node of a request died: nobody will answer. Returns the client that goes on.
     pub(super) fn abandoned(&mut self, request: u64, now: Time) -> Option<usize> {
+        if let Some(asked) = self.pages.answered(request) {
+            return Some(asked.client);
+        }
         let asked = self.open.remove(&request)?;
         self.end(&asked, Fate::InDoubt, now);
         Some(asked.client)
@@ -265,6 +291,22 @@ impl Workload {
         let (context, live_hash) = (result.state.context.clone(), result.state.live_hash());
         self.remember(asked, Token { context, live_hash, known });
         broken
+    }
+
+    /// A page shows what is absent: it is judged as a read of each such key.
+    fn take_page(&mut self, asked: &AskedPage, outcome: Outcome, now: Time) -> Vec<Broken> {
+        let page = match outcome {
+            Outcome::Listed(page) => page,
+            other if self.swarm.is_calm() => return check_available(&other).into_iter().collect(),
+            _ => return Vec::new(),
+        };
+        self.succeeded += 1;
+        let reads = asked.options.r.of(self.replicas).unwrap_or(self.replicas);
+        check_listed(
+            &self.oracle,
+            &self.keys,
+            &Listed { query: &asked.query, page: &page, reads, begun: asked.begun, ended: now },
+        )
     }
 
     fn take_written(&mut self, asked: &Asked, result: WriteResult, now: Time) -> Vec<Broken> {

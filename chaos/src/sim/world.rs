@@ -2,19 +2,19 @@
 
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
 use super::copies::Copies;
-use super::detection::Gossip;
+pub(super) use super::happening::Happening;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
 use super::network::{Network, kind_of};
 use super::outcomes::outcome_name;
 use super::parcel::{Parcel, fingerprint};
-use super::station::{Answers, Flushing, Running, Station};
+use super::station::{Answers, Flushing, Queued, Running, Station};
 use super::swarm::Swarm;
 use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
-use super::workload::Workload;
+use super::workload::{Wish, Workload};
 use dunlin::base::{NodeId, Random, Time};
 use dunlin::node::{Effect, Input, Space, StoreAnswer};
-use dunlin::replication::{Command, Message, Outcome};
+use dunlin::replication::{Command, ListCommand, Message, Outcome};
 use dunlin::ring::Layout;
 use dunlin::store::Place;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,27 +26,6 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// More events than this in one run mean that the nodes chase each other: no honest run comes near.
 const MAX_EVENTS: u64 = 5_000_000;
-
-/// Something that will happen.
-pub(super) enum Happening {
-    Deliver { to: usize, from: usize, kind: &'static str, parcel: Parcel },
-    Tick { node: usize, boot: u64 },
-    Flush { node: usize, boot: u64 },
-    Flushed { node: usize, boot: u64, answers: Answers },
-    Maintain { node: usize, boot: u64 },
-    ReadDone { node: usize, boot: u64, shard: usize, id: u64, place: Place },
-    Ask { node: usize, boot: u64, request: u64, command: Box<Command> },
-    Overdue { request: u64 },
-    Hear { to: usize, from: usize, gossip: Gossip },
-    ControlTick { node: usize, boot: u64 },
-    Detect { node: usize },
-    Watch { node: usize },
-    Client { client: usize },
-    Restart { node: usize },
-    Disturb,
-    Mend,
-    RepairDisk { node: usize },
-}
 
 /// Whether faults are still injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +48,7 @@ pub(super) struct World {
     pub(super) random: Random,
     /// Apart from the other, so that runs differ in nothing else.
     pub(super) upkeep_random: Random,
+    pub(super) scrub_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -106,6 +86,7 @@ impl World {
             now: Time(1),
             phase: Phase::Storm,
             upkeep_random: random.clone().fork(),
+            scrub_random: random.clone().fork().fork(),
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),
@@ -174,14 +155,23 @@ impl World {
             Happening::Tick { node, boot } => self.tick(node, boot),
             Happening::Flush { node, boot } => self.flush(node, boot),
             Happening::Flushed { node, boot, answers } => self.flushed(node, boot, answers),
+            Happening::Renewed { node, boot, actor } => self.renewed(node, boot, actor),
             Happening::Maintain { node, boot } => self.maintain(node, boot),
+            Happening::Scrub { node, boot } => self.scrub(node, boot),
             Happening::ReadDone { node, boot, shard, id, place } => {
                 if self.is_current(node, boot) {
                     let answer = self.read(node, place);
                     self.feed(node, Input::Store { shard, id, answer });
                 }
             }
-            Happening::Ask { node, boot, request, command } => self.ask(node, boot, request, *command),
+            Happening::ListDone { node, boot, id, query, partitions } => {
+                self.listed(node, boot, id, &query, &partitions)
+            }
+            Happening::Ask { node, boot, asked } => {
+                if self.is_current(node, boot) {
+                    self.feed(node, *asked);
+                }
+            }
             Happening::Overdue { request } => self.overdue(request),
             Happening::Hear { to, from, gossip } => self.hear(to, from, gossip),
             Happening::ControlTick { node, boot } => self.control_tick(node, boot),
@@ -236,7 +226,9 @@ impl World {
         self.equip(node);
         self.detect(node);
         self.plan_tick(node);
+        self.rotten_at_boot(node);
         self.plan_compaction(node);
+        self.plan_scrub(node, 1);
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
@@ -257,7 +249,7 @@ impl World {
     /// The process ends: what it had not been told is lost, and its clients hear nothing.
     pub(super) fn kill(&mut self, node: usize) {
         let Some(running) = self.stations[node].running.take() else { return };
-        if let Some(step) = running.upkeep {
+        for step in [running.upkeep, running.scrubbing].into_iter().flatten() {
             self.tally.count(&format!("{step}, then the process ends"));
         }
         self.note(node, "process ends", self.stations[node].boot, 0);
@@ -320,11 +312,21 @@ impl World {
                 if running.voided.contains(&shard) {
                     return running.refused.push((shard, id));
                 }
-                running.queue.push_back((shard, id, record));
+                running.queue.push_back(Queued::Append(shard, id, Box::new(record)));
                 self.note(node, "append", id, shard as u64);
                 self.plan_flush(node);
             }
             Effect::Read { shard, id, place } => self.begin_read(node, shard, id, place, inputs),
+            Effect::Renew => {
+                let Some(running) = &mut self.stations[node].running else { return };
+                running.queue.push_back(Queued::Renew);
+                self.note(node, "renew", 0, 0);
+                self.plan_flush(node);
+            }
+            Effect::List { id, query, partitions } => {
+                let (boot, delay) = (self.stations[node].boot, self.storage_delay(node));
+                self.after(delay, Happening::ListDone { node, boot, id, query, partitions });
+            }
             Effect::Resume { shard } => {
                 if let Some(running) = &mut self.stations[node].running {
                     running.voided.remove(&shard);
@@ -344,7 +346,7 @@ impl World {
         self.up_to(self.swarm.flush_delay) + extra
     }
 
-    fn plan_flush(&mut self, node: usize) {
+    pub(super) fn plan_flush(&mut self, node: usize) {
         let delay = self.storage_delay(node);
         let station = &mut self.stations[node];
         let Some(running) = &mut station.running else { return };
@@ -361,6 +363,9 @@ impl World {
         }
         let before = self.stations[node].machine.arming();
         let Some(running) = &mut self.stations[node].running else { return };
+        if matches!(running.queue.front(), Some(Queued::Renew)) {
+            return self.renew(node, before);
+        }
         let flushing = running.flush(&mut self.random);
         self.note_strike(node, before);
         match flushing {
@@ -483,8 +488,10 @@ impl World {
         match self.random.pick(&up).copied() {
             Some(node) => {
                 let request = self.new_request();
-                let command = self.workload.next(client, request, self.now);
-                self.command(node, request, command);
+                match self.workload.next(client, request, self.now) {
+                    Wish::Command(command) => self.command(node, request, command),
+                    Wish::List(command) => self.list(node, request, command),
+                }
             }
             None => self.after(Duration::from_millis(100), Happening::Client { client }),
         }
@@ -497,20 +504,24 @@ impl World {
 
     /// Sends a command to a running node.
     pub(super) fn command(&mut self, node: usize, request: u64, command: Command) {
-        let patience = Duration::from_millis(command.options.timeout_ms) + ANSWER_MARGIN;
+        let timeout_ms = command.options.timeout_ms;
+        self.put(node, request, timeout_ms, Input::Command { request, command });
+    }
+
+    fn list(&mut self, node: usize, request: u64, command: ListCommand) {
+        let timeout_ms = command.options.timeout_ms;
+        self.put(node, request, timeout_ms, Input::List { request, command });
+    }
+
+    fn put(&mut self, node: usize, request: u64, timeout_ms: u64, asked: Input) {
+        let patience = Duration::from_millis(timeout_ms) + ANSWER_MARGIN;
         let arrival = self.now.max(self.stations[node].paused_until);
         self.requests.sent(request, node, arrival + patience);
         let write = self.workload.write_of(request).map_or(u64::MAX, |write| u64::from(write.0));
         self.note(node, "command", request, write);
         self.schedule(arrival + patience, Happening::Overdue { request });
         let boot = self.stations[node].boot;
-        self.after(Duration::ZERO, Happening::Ask { node, boot, request, command: Box::new(command) });
-    }
-
-    fn ask(&mut self, node: usize, boot: u64, request: u64, command: Command) {
-        if self.is_current(node, boot) {
-            self.feed(node, Input::Command { request, command });
-        }
+        self.after(Duration::ZERO, Happening::Ask { node, boot, asked: Box::new(asked) });
     }
 
     fn answer(&mut self, node: usize, request: u64, outcome: Outcome) {
@@ -553,25 +564,5 @@ impl World {
         let until = self.now + length;
         self.stations[node].paused_until = until;
         self.requests.delayed(node, until, Duration::from_secs(5) + ANSWER_MARGIN);
-    }
-}
-
-impl Happening {
-    /// The process it happens to; it waits if that stands still.
-    fn node(&self) -> Option<usize> {
-        match self {
-            Happening::Deliver { to: node, .. }
-            | Happening::Hear { to: node, .. }
-            | Happening::ControlTick { node, .. }
-            | Happening::Tick { node, .. }
-            | Happening::Flush { node, .. }
-            | Happening::Flushed { node, .. }
-            | Happening::Maintain { node, .. }
-            | Happening::ReadDone { node, .. }
-            | Happening::Detect { node }
-            | Happening::Watch { node }
-            | Happening::Ask { node, .. } => Some(*node),
-            _ => None,
-        }
     }
 }

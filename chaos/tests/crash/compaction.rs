@@ -2,144 +2,14 @@
 
 use crate::model::{ACTOR, Model, delete, dot, hint, options, put, workload};
 use crate::power::{Run, check, check_lasting, crashes};
+use chaos::crash::{Pace, Scene, Stage, Worker};
 use chaos::sim::SimDisk;
 use chaos::sim::disk::Fate;
-use dunlin::base::Key;
 use dunlin::ring::PartitionId;
 use dunlin::store::{
-    AppendError, Body, Compaction, CompactionError, CompactionOptions, Durability, FindingKind, Holder, Moved,
-    OpenOptions, Opened, Opening, PartitionTable, Progress, Published, Question, Record, RenewalReason, open,
+    AppendError, Body, CompactionError, Durability, FindingKind, OpenOptions, Opening, Record, RenewalReason, open,
 };
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Bytes copied by one step.
-const BUDGET_BYTES: usize = 1500;
-
-/// A store with what a node knows of it: where the current records are.
-struct Scene {
-    store: Opened<SimDisk>,
-    tables: BTreeMap<PartitionId, PartitionTable>,
-    slots: BTreeMap<(PartitionId, Key), Published>,
-    stage: Stage,
-    seed: u64,
-    lowest_live_share: f64,
-    retired: usize,
-}
-
-/// How far the compaction under way is.
-enum Stage {
-    Idle,
-    Stepping(Compaction<SimDisk>),
-    Installed(Compaction<SimDisk>),
-    Relocated(Compaction<SimDisk>),
-}
-
-impl Scene {
-    fn open(disk: &Arc<SimDisk>, options: OpenOptions) -> Option<Scene> {
-        let store = open(disk.clone(), options).ok()?;
-        let tables = store.recovered.tables.clone();
-        let mut slots = BTreeMap::new();
-        for (id, table) in &tables {
-            for (_, place) in table.index.from(0) {
-                let Ok(Record { body: Body::Object { key, object, .. }, .. }) = store.reader.read(place) else {
-                    continue;
-                };
-                let entry_hash = dunlin::causal::entry_hash(&key, &object.versions);
-                slots.insert((*id, key), Published { place: Some(place), entry_hash });
-            }
-        }
-        Some(Scene { store, tables, slots, stage: Stage::Idle, seed: 0, lowest_live_share: 0.9, retired: 0 })
-    }
-
-    fn append(&mut self, batch: &[Record]) -> Result<(), AppendError> {
-        let places = self.store.log.append(batch)?;
-        for (record, (place, _)) in batch.iter().zip(places) {
-            let table = self.tables.entry(record.partition).or_default();
-            match &record.body {
-                Body::Object { key, .. } => {
-                    let slot = self.slots.entry((record.partition, key.clone())).or_default();
-                    *slot = table.publish(record, place, slot);
-                }
-                _ => drop(table.publish(record, place, &Published::default())),
-            }
-        }
-        Ok(())
-    }
-
-    /// One piece of a compaction; none is under way once this says so.
-    fn go_on(&mut self) -> Result<Going, CompactionError> {
-        let poisoned = |error| match error {
-            AppendError::Full => CompactionError::Full,
-            AppendError::Poisoned(error) => CompactionError::Failed(error),
-        };
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Idle => {
-                self.seed += 1;
-                let options = CompactionOptions { seed: self.seed, lowest_live_share: self.lowest_live_share };
-                Stage::Stepping(self.store.log.begin_compaction(options))
-            }
-            Stage::Stepping(mut compaction) => match compaction.step(BUDGET_BYTES, &mut |asked| self.answer(asked)) {
-                Ok(Progress::More) => Stage::Stepping(compaction),
-                Ok(Progress::Nothing) => return Ok(Going::Over),
-                Ok(Progress::Copied) => {
-                    self.store.log.install(&compaction).map_err(poisoned)?;
-                    Stage::Installed(compaction)
-                }
-                Err(error) => {
-                    self.store.log.abandon(compaction, error.clone()).map_err(poisoned)?;
-                    return Err(error);
-                }
-            },
-            Stage::Installed(mut compaction) => {
-                while let Some(moved) = compaction.relocations()? {
-                    moved.iter().for_each(|moved| self.relocate(moved));
-                }
-                Stage::Relocated(compaction)
-            }
-            Stage::Relocated(compaction) => {
-                self.store.log.retire(&compaction).map_err(poisoned)?;
-                self.retired += 1;
-                return Ok(Going::Over);
-            }
-        };
-        Ok(Going::On)
-    }
-
-    /// Compacts until nothing is worth it.
-    fn compact(&mut self) -> Result<(), CompactionError> {
-        loop {
-            let retired = self.retired;
-            while self.go_on()? == Going::On {}
-            if self.retired == retired {
-                return Ok(());
-            }
-        }
-    }
-
-    fn answer(&self, asked: &[Question]) -> Vec<bool> {
-        let is_current = |question: &Question| {
-            let Holder::Key(key) = &question.holder else { panic!("only keys have slots") };
-            self.tables.get(&question.partition).is_some_and(|table| table.index.holds(key.hash64(), question.place))
-        };
-        asked.iter().map(is_current).collect()
-    }
-
-    fn relocate(&mut self, moved: &Moved) {
-        let (Holder::Key(key), Some(table)) = (&moved.holder, self.tables.get_mut(&moved.partition)) else { return };
-        table.relocate(key, moved.from, moved.to);
-        let slot = self.slots.get_mut(&(moved.partition, key.clone()));
-        if let Some(slot) = slot.filter(|slot| slot.place.is_some_and(|place| place.is(&moved.from))) {
-            slot.place = Some(moved.to);
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Going {
-    On,
-    Over,
-}
 
 /// Puts, overwrites and deletes over many small segments, behind one record of every kind.
 fn overwrites() -> Vec<Vec<Record>> {
@@ -161,12 +31,13 @@ fn overwrites() -> Vec<Vec<Record>> {
 }
 
 /// Runs the workload with `pieces` of a compaction behind each batch, until the power goes.
-fn run(calls: u64, options: OpenOptions, pieces: usize) -> (Run, usize) {
+fn run(calls: u64, options: OpenOptions, pieces: usize, pace: Pace) -> (Run, usize) {
     let disk = Arc::new(SimDisk::new(1));
     disk.cut_power_after(calls);
     let (mut acknowledged, mut tried, mut finished, mut retired) = (0, 0, false, 0);
-    if let Some(mut scene) = Scene::open(&disk, options) {
+    if let Ok(mut scene) = Scene::open(&disk, options) {
         finished = true;
+        scene.jobs = Worker::new(pace);
         for batch in overwrites() {
             tried += batch.len();
             if scene.append(&batch).is_err() {
@@ -174,22 +45,22 @@ fn run(calls: u64, options: OpenOptions, pieces: usize) -> (Run, usize) {
                 break;
             }
             acknowledged += batch.len();
-            if (0..pieces).any(|_| scene.go_on().is_err()) {
+            if scene.work().is_err() || (0..pieces).any(|_| scene.go_on().is_err()) {
                 finished = false;
                 break;
             }
         }
         retired = scene.retired;
-        finished = finished && scene.store.log.close().is_ok();
+        finished = finished && scene.close().is_ok();
     }
     (Run { disk: disk.snapshot(), acknowledged, tried, finished }, retired)
 }
 
-fn every_crash(durability: Durability, pieces: usize) {
+fn every_crash(durability: Durability, pieces: usize, pace: Pace) {
     let records: Vec<Record> = overwrites().into_iter().flatten().collect();
     let options = OpenOptions { durability, ..options(ACTOR) };
     for calls in 0.. {
-        let (mut run, retired) = run(calls, options, pieces);
+        let (mut run, retired) = run(calls, options.clone(), pieces, pace);
         if durability == Durability::Os && !run.finished {
             run.acknowledged = 0;
         }
@@ -207,24 +78,29 @@ fn every_crash(durability: Durability, pieces: usize) {
 
 #[test]
 pub(crate) fn every_crash_while_compacting_leaves_what_was_acknowledged() {
-    every_crash(Durability::Fsync, 3);
+    every_crash(Durability::Fsync, 3, Pace::AtOnce);
+}
+
+#[test]
+pub(crate) fn every_crash_while_compacting_and_sealing_at_once_leaves_what_was_acknowledged() {
+    every_crash(Durability::Fsync, 4, Pace::StepByStep);
 }
 
 #[test]
 pub(crate) fn every_crash_of_a_slow_compaction_leaves_what_was_acknowledged() {
-    every_crash(Durability::Fsync, 1);
+    every_crash(Durability::Fsync, 1, Pace::AtOnce);
 }
 
 #[test]
 pub(crate) fn without_syncs_a_crash_while_compacting_still_leaves_a_prefix() {
-    every_crash(Durability::Os, 3);
+    every_crash(Durability::Os, 3, Pace::AtOnce);
 }
 
 #[test]
 pub(crate) fn a_crash_inside_the_recovery_of_a_compacted_log_changes_nothing() {
     let records: Vec<Record> = overwrites().into_iter().flatten().collect();
     for calls in (0..).step_by(3) {
-        let (run, _) = run(calls, options(ACTOR), 3);
+        let (run, _) = run(calls, options(ACTOR), 3, Pace::AtOnce);
         let disk = run.disk.snapshot();
         disk.crash_with(|_| Fate::Kept);
         for inside in 0.. {
@@ -250,7 +126,10 @@ pub(crate) fn a_crash_inside_the_recovery_of_a_compacted_log_changes_nothing() {
 fn written(batches: &[Vec<Record>]) -> (Arc<SimDisk>, Scene, Vec<Record>) {
     let disk = Arc::new(SimDisk::new(1));
     let mut scene = Scene::open(&disk, options(ACTOR)).unwrap();
-    batches.iter().for_each(|batch| scene.append(batch).unwrap());
+    for batch in batches {
+        scene.append(batch).unwrap();
+        scene.work().unwrap();
+    }
     (disk, scene, batches.iter().flatten().cloned().collect())
 }
 
@@ -324,6 +203,7 @@ pub(crate) fn a_compacted_log_reads_and_compacts_again() {
         for n in 0..12 {
             let batch = [put(0, &format!("key-{}", n % 5), dot(ACTOR, 1000 + 20 * round + n), 700)];
             scene.append(&batch).unwrap();
+            scene.work().unwrap();
             records.extend(batch);
         }
         compare(&disk, &records);
@@ -339,10 +219,13 @@ pub(crate) fn a_full_disk_only_puts_compaction_off() {
         let (disk, mut scene, mut records) = written(&overwrites());
         disk.set_capacity(disk.used() + spare);
         refused += u32::from(scene.compact().is_err());
-        assert!(!disk.file_names().iter().any(|name| name.ends_with("g.new")), "a rest of the output is left");
+        let made = |name: &&String| name.starts_with("segment-") && name.ends_with(".new");
+        // The next segment may be made ahead.
+        assert!(disk.file_names().iter().filter(made).count() <= 1, "a rest of the output is left");
         disk.set_capacity(1 << 30);
         let more = [put(0, "more", dot(ACTOR, 1000), 10)];
         scene.append(&more).unwrap();
+        scene.work().unwrap();
         records.extend(more);
         scene.compact().unwrap();
         assert!(scene.retired > 0);

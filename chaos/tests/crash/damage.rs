@@ -17,6 +17,7 @@ fn written(clean: bool) -> (Arc<SimDisk>, Vec<Record>, Vec<Place>) {
     let mut store = open(disk.clone(), options(ACTOR)).unwrap();
     for (at, batch) in workload().into_iter().enumerate() {
         places.extend(store.log.append(&batch).unwrap().into_iter().map(|(place, _)| place));
+        store.log.do_jobs().unwrap();
         records.extend(batch);
         if at == 6 {
             disk.end_process();
@@ -242,8 +243,8 @@ pub(crate) fn after_a_failed_sync_or_write_the_next_opening_trusts_nothing() {
         let (mut records, mut failed) = (Vec::new(), false);
         for batch in workload() {
             records.extend(batch.clone());
-            match store.log.append(&batch) {
-                Ok(_) => assert!(!failed, "a poisoned log took a batch"),
+            match store.log.append(&batch).and_then(|_| store.log.do_jobs()) {
+                Ok(()) => assert!(!failed, "a poisoned log took a batch"),
                 Err(error) => failed = matches!(error, AppendError::Poisoned(_)),
             }
         }

@@ -1,17 +1,19 @@
 //! Many lives of one store: random batches, random ends, and now and then some damage.
 
 use crate::model::{Model, delete_by, options, put_by};
+use chaos::crash::{Pace, Scene, Worker};
 use chaos::sim::SimDisk;
 use dunlin::base::Random;
-use dunlin::store::{AppendError, Durability, OpenOptions, Opened, Opening, Record, open};
+use dunlin::store::{AppendError, CompactionError, Durability, OpenOptions, Opened, Opening, Record, open};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const LIVES: u64 = 8;
 
-/// A second's worth; set higher by hand after a change of recovery.
-const SEEDS: u64 = 1000;
+/// A few seconds' worth; set higher by hand after a change of recovery.
+const SEEDS: u64 = 400;
 
+#[derive(Default)]
 struct History {
     /// Machine starts so far.
     boot: u64,
@@ -19,6 +21,8 @@ struct History {
     acknowledged: usize,
     /// Every dot ever acknowledged: none may be minted twice.
     minted: BTreeSet<(u64, u32, u64)>,
+    /// Compactions that came to their end.
+    compactions: usize,
 }
 
 impl History {
@@ -36,15 +40,16 @@ impl History {
 fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u64, seed: u64) {
     let durability = if seed.is_multiple_of(5) { Durability::Os } else { Durability::Fsync };
     let fresh = OpenOptions { durability, boot: history.boot, ..options(1000 + life) };
-    let mut store = open(disk.clone(), fresh).unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
-    compare(&store, history, seed, life);
-    let actor = store.recovered.actor.0;
+    let mut scene = Scene::open(disk, fresh).unwrap_or_else(|error| panic!("seed {seed}, life {life}: {error}"));
+    compare(&scene.store, history, seed, life);
+    let actor = scene.store.recovered.actor.0;
     let mut next = [0u64; 2];
     for (partition, next) in next.iter_mut().enumerate() {
-        let table = store.recovered.tables.get(&dunlin::ring::PartitionId(partition as u32));
+        let table = scene.tables.get(&dunlin::ring::PartitionId(partition as u32));
         *next = table.map_or(0, |table| table.minted);
     }
-    disk.cut_power_after(random.below(60));
+    disk.cut_power_after(random.below(200));
+    scene.jobs = Worker::new(*random.pick(&Pace::ALL).unwrap());
     for _ in 0..random.below(12) {
         let mut batch = Vec::new();
         for _ in 0..random.between(1, 4) {
@@ -57,7 +62,7 @@ fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u
             });
         }
         history.records.extend(batch.clone());
-        match store.log.append(&batch) {
+        match scene.append(&batch) {
             Ok(_) => history.acknowledged = history.records.len(),
             Err(AppendError::Full) => panic!("seed {seed}: no space was ever short"),
             Err(AppendError::Poisoned(_)) => return,
@@ -68,9 +73,20 @@ fn live(disk: &Arc<SimDisk>, random: &mut Random, history: &mut History, life: u
                 dots.for_each(|dot| assert!(history.minted.insert(dot), "seed {seed}: {dot:?} was minted twice"));
             }
         }
+        if scene.work().is_err() {
+            return;
+        }
+        for _ in 0..random.below(8) {
+            match scene.go_on() {
+                Ok(_) => {}
+                Err(CompactionError::Failed(_)) => return,
+                Err(error) => panic!("seed {seed}, life {life}: {error}"),
+            }
+        }
     }
+    history.compactions += scene.retired;
     if random.chance(0.3) {
-        let _ = store.log.close();
+        let _ = scene.close();
     }
 }
 
@@ -89,9 +105,10 @@ fn compare(store: &Opened<SimDisk>, history: &mut History, seed: u64, life: u64)
 
 #[test]
 fn no_life_loses_an_answer_or_mints_a_dot_twice() {
+    let mut compactions = 0;
     for seed in 0..SEEDS {
         let (disk, mut random) = (Arc::new(SimDisk::new(1)), Random::from_seed(seed));
-        let mut history = History { boot: 0, records: Vec::new(), acknowledged: 0, minted: BTreeSet::new() };
+        let mut history = History::default();
         for life in 0..LIVES {
             live(&disk, &mut random, &mut history, life, seed);
             if random.chance(0.6) {
@@ -106,14 +123,16 @@ fn no_life_loses_an_answer_or_mints_a_dot_twice() {
                 history.crash(&disk, &mut random, seed);
             }
         }
+        compactions += history.compactions;
     }
+    assert!(compactions > SEEDS as usize, "only {compactions} compactions came to their end");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_disk() {
     let run = || {
         let (disk, mut random) = (Arc::new(SimDisk::new(1)), Random::from_seed(3));
-        let mut history = History { boot: 0, records: Vec::new(), acknowledged: 0, minted: BTreeSet::new() };
+        let mut history = History::default();
         disk.record();
         for life in 0..3 {
             live(&disk, &mut random, &mut history, life, 3);

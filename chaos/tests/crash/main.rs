@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+use chaos::crash::model;
+
 mod compaction;
 mod damage;
+mod flips;
 mod lives;
-mod model;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod power;
+mod states;

@@ -1,6 +1,6 @@
 //! Each rule of the store broken in turn: the tests must notice. Built with the feature `mutants`.
 
-use crate::{compaction, damage, power};
+use crate::{compaction, damage, power, states};
 use dunlin::base::Mutation;
 use dunlin::base::mutation::activate;
 use std::panic::catch_unwind;
@@ -15,6 +15,17 @@ fn caught(mutation: Mutation, by: fn()) {
 #[test]
 fn names_that_are_never_synced_are_noticed() {
     caught(Mutation::SkipDirectorySync, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
+}
+
+#[test]
+fn crash_states_show_names_that_are_never_synced() {
+    caught(Mutation::SkipDirectorySync, states::no_crash_state_loses_or_resurrects_anything);
+}
+
+#[test]
+fn an_answer_before_the_sync_is_noticed() {
+    caught(Mutation::AnswerBeforeSync, states::no_crash_state_loses_or_resurrects_anything);
+    caught(Mutation::AnswerBeforeSync, power::every_crash_leaves_a_prefix_that_holds_what_was_acknowledged);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The power goes at every call.
 
 use crate::model::{ACTOR, Model, assert_same, options, put, workload};
+use chaos::crash::{Pace, Worker};
 use chaos::sim::SimDisk;
 use chaos::sim::disk::Fate;
 use dunlin::causal::Actor;
@@ -23,12 +24,13 @@ impl Run {
     }
 }
 
-fn run(calls: u64, options: OpenOptions) -> Run {
+fn run(calls: u64, options: OpenOptions, pace: Pace) -> Run {
     let disk = Arc::new(SimDisk::new(1));
     disk.cut_power_after(calls);
     let (mut acknowledged, mut tried, mut finished) = (0, 0, false);
     if let Ok(mut store) = open(disk.clone(), options) {
         finished = true;
+        let mut jobs = Worker::new(pace);
         for batch in workload() {
             tried += batch.len();
             if store.log.append(&batch).is_err() {
@@ -36,8 +38,12 @@ fn run(calls: u64, options: OpenOptions) -> Run {
                 break;
             }
             acknowledged += batch.len();
+            if jobs.step(&mut store.log).is_err() {
+                finished = false;
+                break;
+            }
         }
-        finished = finished && store.log.close().is_ok();
+        finished = finished && jobs.end(&mut store.log).is_ok() && store.log.close().is_ok();
     }
     Run { disk: disk.snapshot(), acknowledged, tried, finished }
 }
@@ -97,12 +103,12 @@ pub(crate) fn check_lasting(disk: &Arc<SimDisk>, records: &[Record], run: &Run) 
     check(disk, &longer, &run, 10);
 }
 
-pub(crate) fn every_crash(durability: Durability) {
+pub(crate) fn every_crash(durability: Durability, pace: Pace) {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     let options = OpenOptions { durability, ..options(ACTOR) };
     let mut sealing = 0;
     for calls in 0.. {
-        let mut run = run(calls, options);
+        let mut run = run(calls, options.clone(), pace);
         if durability == Durability::Os && !run.finished {
             run.acknowledged = 0;
         }
@@ -123,19 +129,29 @@ pub(crate) fn every_crash(durability: Durability) {
 
 #[test]
 pub(crate) fn every_crash_leaves_a_prefix_that_holds_what_was_acknowledged() {
-    every_crash(Durability::Fsync);
+    every_crash(Durability::Fsync, Pace::AtOnce);
+}
+
+#[test]
+pub(crate) fn every_crash_while_segments_are_made_and_sealed_elsewhere_leaves_what_was_acknowledged() {
+    every_crash(Durability::Fsync, Pace::StepByStep);
+}
+
+#[test]
+pub(crate) fn every_crash_of_a_log_whose_jobs_nobody_does_leaves_what_was_acknowledged() {
+    every_crash(Durability::Fsync, Pace::Never);
 }
 
 #[test]
 pub(crate) fn without_syncs_every_crash_still_leaves_a_prefix() {
-    every_crash(Durability::Os);
+    every_crash(Durability::Os, Pace::StepByStep);
 }
 
 #[test]
 pub(crate) fn a_crash_inside_recovery_changes_nothing() {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     for calls in 0.. {
-        let run = run(calls, options(ACTOR));
+        let run = run(calls, options(ACTOR), Pace::AtOnce);
         for style in [Fate::Dropped, Fate::Kept, Fate::Torn(calls)] {
             let disk = run.disk.snapshot();
             disk.crash_with(|_| style);
@@ -163,7 +179,7 @@ pub(crate) fn a_crash_inside_recovery_changes_nothing() {
 pub(crate) fn a_killed_process_loses_nothing_that_the_page_cache_has() {
     let records: Vec<Record> = workload().into_iter().flatten().collect();
     for calls in 0.. {
-        let run = run(calls, options(ACTOR));
+        let run = run(calls, options(ACTOR), Pace::AtOnce);
         let disk = Arc::new(run.disk.snapshot());
         disk.end_process();
         let (store, prefix) = check(&disk, &records, &run, 8);
@@ -181,7 +197,7 @@ pub(crate) fn a_killed_process_loses_nothing_that_the_page_cache_has() {
 pub(crate) fn after_a_machine_restart_unsynced_writes_cost_the_actor() {
     let disk = Arc::new(SimDisk::new(1));
     let lazy = OpenOptions { durability: Durability::Os, ..options(ACTOR) };
-    let mut store = open(disk.clone(), lazy).unwrap();
+    let mut store = open(disk.clone(), lazy.clone()).unwrap();
     store.log.append(&workload()[0]).unwrap();
     disk.crash_with(|_| Fate::Dropped);
     let store = open(disk.clone(), OpenOptions { boot: 2, ..options(8) }).unwrap();
@@ -279,10 +295,11 @@ pub(crate) fn a_full_disk_only_puts_sealing_off() {
             (1..9).map(|n| put(0, &format!("key {n}"), crate::model::dot(ACTOR, n), 1000)).collect();
         for (at, record) in records.iter().enumerate() {
             if at == 3 {
-                // Room for the next segment and a little more: the fourth record begins it.
-                disk.set_capacity(disk.used() + 4096 + spare);
+                // The next segment is there, the fourth record begins it; room for a little more.
+                disk.set_capacity(disk.used() + spare);
             }
             let taken = store.log.append(std::slice::from_ref(record));
+            store.log.do_jobs().unwrap();
             if at == 3 {
                 put_off += u32::from(taken.is_ok() && !disk.file_names().contains(&"keys-00000001.idx".to_owned()));
                 disk.set_capacity(1 << 30);

@@ -1,6 +1,7 @@
 //! The laws of merging, and equivalence with a naive model of explicit sets.
 
 use super::*;
+use crate::causal::Actor;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,4 +122,21 @@ fn the_partition_hash_needs_no_order_and_sees_every_change() {
     assert_ne!(entry_hash(&key("a"), &one.versions), entry_hash(&key("a"), &two.versions));
     assert_ne!(entry_hash(&key("a"), &one.versions), entry_hash(&key("b"), &one.versions));
     assert_eq!(entry_hash(&key("a"), &[]), 0);
+}
+
+#[test]
+fn one_dot_is_hashed_as_a_stream_of_one() {
+    let streamed = |dots: &[Dot]| {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        for Dot { actor, counter } in dots {
+            hasher.update(&actor.0.to_le_bytes());
+            hasher.update(&counter.to_le_bytes());
+        }
+        hasher.digest()
+    };
+    let dots = [dot((1, 1)), dot((1, 7)), dot((9, 3))];
+    for count in 1..=dots.len() {
+        assert_eq!(live_hash(dots[..count].iter().copied()), streamed(&dots[..count]));
+    }
+    assert_eq!(live_hash(std::iter::empty()), 0);
 }

@@ -36,6 +36,18 @@ fn missing_dots_are_pulled_and_joined() {
 }
 
 #[test]
+fn missing_dots_are_pulled_from_a_node_that_was_restarted_cleanly() {
+    let mut scene = Scene::of(3);
+    let [a, b, c] = behind(&mut scene, &["k", "l"]);
+    scene.restart(a);
+    scene.isolate(b);
+    scene.exchange();
+    assert_eq!(at(&mut scene, c, "k"), ["1"]);
+    assert!(scene.noticed(c, Notice::ExchangeByDots) >= 1);
+    assert_eq!(scene.noticed(c, Notice::ExchangeByListing), 0);
+}
+
+#[test]
 fn a_delete_reaches_who_missed_it_and_leaves_nothing() {
     let mut scene = Scene::of(3);
     let [a, b, c] = scene.primaries();

@@ -5,9 +5,11 @@
 
 mod appends;
 mod control;
+mod damage;
 mod exchange;
 mod forwards;
 mod hints;
+mod listings;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod reads;

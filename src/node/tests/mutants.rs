@@ -1,7 +1,7 @@
 //! Rules of the protocol broken in turn that whole simulated clusters show rarely or never: the tests of this
 //! directory must notice. Built with the feature `mutants`.
 
-use super::{exchange, hints, reads, writes};
+use super::{damage, exchange, hints, reads, writes};
 use crate::base::Mutation;
 use crate::base::mutation::activate;
 use std::panic::catch_unwind;
@@ -47,4 +47,9 @@ fn a_filling_replica_that_counts_is_noticed() {
 #[test]
 fn a_listing_forgotten_before_its_join_is_noticed() {
     caught(Mutation::ListingForgotten, exchange::a_write_that_comes_late_into_a_listing_stays_deleted);
+}
+
+#[test]
+fn a_clock_kept_after_a_repair_is_noticed() {
+    caught(Mutation::RepairKeepsClock, damage::a_lost_record_comes_back_from_the_others);
 }

@@ -2,12 +2,17 @@
 //! and when time passes.
 
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
-use crate::causal::{Actor, DotSet};
+use crate::causal::{Actor, DotSet, entry_hash};
 use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
-use crate::replication::{Command, Condition, Failure, Message, NewContent, Operation, Options, Outcome, WriteResult};
+use crate::replication::{
+    Command, Condition, Failure, ListCommand, Message, NewContent, Operation, Options, Outcome, WriteResult,
+};
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
-use crate::store::{Body, Holder, Moved, Opening, PartitionTable, Place, Published, Record, Recovered, Sequence};
-use std::collections::{BTreeMap, VecDeque};
+use crate::store::{
+    Birth, Body, CodecOptions, Durability, Holder, KeyPage, KeyQuery, LostRecord, MemoryDisk, Moved, OpenOptions,
+    Opened, Opening, PartitionTable, Place, Published, Reach, Reader, Record, Recovered, Sequence, open,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +21,9 @@ const EXCHANGE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The one partition of a scene.
 pub(super) const PARTITION: PartitionId = PartitionId(0);
+
+/// The one segment of a scene's logs.
+const SEGMENT: u32 = u32::MAX;
 
 /// Nodes with their logs, the letters between them, and the answers to clients.
 pub(super) struct Scene {
@@ -37,8 +45,15 @@ struct Station {
     gone: usize,
     appends: VecDeque<(usize, u64, Record)>,
     reads: VecDeque<(usize, u64, Place)>,
+    lists: VecDeque<(u64, KeyQuery, Vec<PartitionId>)>,
     reading: Reading,
+    /// What was written before the last clean restart.
+    stored: Option<Reader<MemoryDisk>>,
     resumed: usize,
+    /// Numbers of records that the disk does not give back.
+    lost: BTreeSet<usize>,
+    /// New actors asked for and not given.
+    renewals: usize,
     notices: Vec<Notice>,
     down: Vec<NodeId>,
 }
@@ -95,6 +110,18 @@ impl Scene {
     }
 
     fn open_with(&mut self, id: NodeId, complete: bool, log: Vec<Record>) {
+        let recovered = Recovered {
+            actor: Actor(id.0 * 100 + self.generation + 1),
+            opening: Opening::New,
+            tables: replay(&log, complete),
+            hints: BTreeMap::new(),
+            complete_by_default: complete,
+            findings: Vec::new(),
+        };
+        self.start(id, recovered, log);
+    }
+
+    fn start(&mut self, id: NodeId, recovered: Recovered, log: Vec<Record>) {
         self.generation += 1;
         let options = NodeOptions {
             node: id,
@@ -102,14 +129,6 @@ impl Scene {
             shards: self.shards[&id],
             seed: self.generation,
             timings: Timings { exchange_interval: EXCHANGE_INTERVAL, ..Timings::default() },
-        };
-        let recovered = Recovered {
-            actor: Actor(id.0 * 100 + self.generation),
-            opening: Opening::New,
-            tables: replay(&log, complete),
-            hints: BTreeMap::new(),
-            complete_by_default: complete,
-            findings: Vec::new(),
         };
         let down = self.stations.get(&id).map(|station| station.down.clone()).unwrap_or_default();
         let view = self.view(id, &down);
@@ -119,8 +138,12 @@ impl Scene {
             gone: 0,
             appends: VecDeque::new(),
             reads: VecDeque::new(),
+            lists: VecDeque::new(),
             reading: Reading::AtOnce,
+            stored: None,
             resumed: 0,
+            lost: BTreeSet::new(),
+            renewals: 0,
             notices: Vec::new(),
             down,
         };
@@ -138,6 +161,25 @@ impl Scene {
         let log = std::mem::take(&mut self.station(id).log);
         let complete = self.is_complete(id);
         self.open_with(id, complete, log);
+    }
+
+    /// The node's process ends cleanly; its store is opened again, under the same actor.
+    pub(super) fn restart(&mut self, id: NodeId) {
+        let disk = Arc::new(MemoryDisk::default());
+        let options = OpenOptions {
+            fresh_actor: self.actor(id),
+            segment_bytes: 1 << 16,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Complete,
+            codec: CodecOptions::default(),
+        };
+        let mut log = open(disk.clone(), options.clone()).unwrap().log;
+        log.append(&std::mem::take(&mut self.station(id).log)).unwrap();
+        log.close().unwrap();
+        let Opened { reader, recovered, .. } = open(disk, options).unwrap();
+        self.start(id, recovered, Vec::new());
+        self.station(id).stored = Some(reader);
     }
 
     /// The node finds its disk damaged, every record that counts intact: it comes back filling, under a new
@@ -220,6 +262,7 @@ impl Scene {
         effects.into_iter().for_each(|effect| self.carry_out(at, effect));
         if self.station(at).reading == Reading::AtOnce {
             self.read(at);
+            self.list(at);
         }
     }
 
@@ -231,6 +274,8 @@ impl Scene {
             }
             Effect::Append { shard, id, record } => station.appends.push_back((shard, id, record)),
             Effect::Read { shard, id, place } => station.reads.push_back((shard, id, place)),
+            Effect::Renew => station.renewals += 1,
+            Effect::List { id, query, partitions } => station.lists.push_back((id, query, partitions)),
             Effect::Resume { .. } => station.resumed += 1,
             Effect::Answer { request, outcome } => self.answers.entry(request).or_default().push(outcome),
             Effect::Notice(notice) => station.notices.push(notice),
@@ -287,12 +332,80 @@ impl Scene {
         while let Some((shard, id, place)) = self.station(at).reads.pop_front() {
             let station = self.station(at);
             let number = place.offset as usize / 8 - 1;
-            let answer = match station.log.get(number).filter(|_| number >= station.gone) {
-                Some(record) => StoreAnswer::Read(Box::new(record.clone())),
+            let there = number >= station.gone && !station.lost.contains(&number);
+            let record = match &station.stored {
+                Some(reader) if place.segment != SEGMENT => reader.read(place).ok(),
+                _ => station.log.get(number).filter(|_| there).cloned(),
+            };
+            let answer = match record {
+                Some(record) => StoreAnswer::Read(Box::new(record)),
                 None => StoreAnswer::ReadFailed,
             };
             self.feed(at, Input::Store { shard, id, answer });
         }
+    }
+
+    /// The newest record of a key cannot be read from now on; nobody knows yet.
+    pub(super) fn lose_record(&mut self, at: NodeId, key: &str) -> LostRecord {
+        let station = self.station(at);
+        let newest = station
+            .log
+            .iter()
+            .rposition(|record| record.body.slot_key().is_some_and(|k| k.as_bytes() == key.as_bytes()));
+        let number = newest.expect("the key has a record");
+        station.lost.insert(number);
+        let Record { partition, body } = &station.log[number];
+        let Body::Object { key, object, .. } = body else { panic!("it has a slot key") };
+        let (holder, entry_hash) = (Holder::Key(key.clone()), entry_hash(key, &object.versions));
+        LostRecord { partition: *partition, holder, place: place(number as u32 + 1), entry_hash }
+    }
+
+    /// The one hint the node holds cannot be read from now on.
+    pub(super) fn lose_hint(&mut self, at: NodeId) -> LostRecord {
+        let station = self.station(at);
+        let number = station.log.iter().rposition(|record| matches!(record.body, Body::Hint(_))).expect("it holds one");
+        station.lost.insert(number);
+        let (holder, place) = (Holder::Hint(Sequence(number as u64 + 1)), place(number as u32 + 1));
+        LostRecord { partition: station.log[number].partition, holder, place, entry_hash: 0 }
+    }
+
+    /// The new actor that the node waits for.
+    pub(super) fn give_actor(&mut self, at: NodeId, actor: Actor) {
+        assert_eq!(std::mem::take(&mut self.station(at).renewals), 1, "asked for once");
+        self.feed(at, Input::Renewed { actor });
+    }
+
+    /// Does this record still count at the node?
+    pub(super) fn is_current(&mut self, at: NodeId, lost: &LostRecord) -> bool {
+        self.station(at).node.is_current(lost.partition, &lost.holder, lost.place)
+    }
+
+    /// What the node's log alone gives back: the keys of an opening that trusts it.
+    pub(super) fn replayed(&mut self, at: NodeId) -> PartitionTable {
+        replay(&self.station(at).log, true).remove(&PARTITION).unwrap_or_default()
+    }
+
+    /// The store answers every listing the node has asked for.
+    pub(super) fn list(&mut self, at: NodeId) {
+        while let Some((id, query, partitions)) = self.station(at).lists.pop_front() {
+            let page = page_of(&self.station(at).log, &query, &partitions);
+            self.feed(at, Input::Listed { id, page: Some(page) });
+        }
+    }
+
+    /// The store cannot list its keys.
+    pub(super) fn fail_lists(&mut self, at: NodeId) {
+        while let Some((id, ..)) = self.station(at).lists.pop_front() {
+            self.feed(at, Input::Listed { id, page: None });
+        }
+    }
+
+    /// A client asks `at` for a page; the answer is found under the number returned.
+    pub(super) fn list_command(&mut self, at: NodeId, command: ListCommand) -> u64 {
+        self.next_request += 1;
+        let request = self.next_request;
+        self.feed(at, Input::List { request, command });
+        request
     }
 
     /// Compaction copies every record that counts, and removes all that were there.
@@ -480,7 +593,7 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
 }
 
 fn place(number: u32) -> Place {
-    Place { segment: 1, offset: number * 8, length: 104 }
+    Place { segment: SEGMENT, offset: number * 8, length: 104 }
 }
 
 fn layout_node(id: u64) -> LayoutNode {
@@ -571,4 +684,24 @@ pub(super) fn written(outcome: Outcome) -> WriteResult {
 pub(super) fn failure(outcome: Option<Outcome>) -> Failure {
     let Some(Outcome::Failed(failure)) = outcome else { panic!("not a failure: {outcome:?}") };
     failure
+}
+
+/// What a store would list: keys whose newest record has a version.
+fn page_of(log: &[Record], query: &KeyQuery, partitions: &[PartitionId]) -> KeyPage {
+    let mut newest: BTreeMap<&Key, (PartitionId, bool)> = BTreeMap::new();
+    for record in log {
+        if let Body::Object { key, object, .. } = &record.body {
+            newest.insert(key, (record.partition, !object.versions.is_empty()));
+        }
+    }
+    let asked_for = |key: &Key| key.as_bytes().starts_with(&query.prefix) && key.as_bytes() >= query.from.as_ref();
+    let live =
+        newest.into_iter().filter(|(key, (partition, live))| *live && partitions.contains(partition) && asked_for(key));
+    let mut keys: Vec<Key> = live.map(|(key, _)| key.clone()).collect();
+    if keys.len() < query.limit {
+        return KeyPage { keys, reach: Reach::End };
+    }
+    keys.truncate(query.limit);
+    let reach = keys.last().cloned().map_or(Reach::End, Reach::Through);
+    KeyPage { keys, reach }
 }

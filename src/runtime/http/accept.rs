@@ -47,6 +47,11 @@ impl Accept {
         }
     }
 
+    /// Is this type named outright?
+    pub(super) fn names(&self, media_type: &str) -> bool {
+        self.ranges.iter().any(|(range, weight)| range == media_type && *weight > 0)
+    }
+
     /// May a value of this type be sent as it is? The most specific range decides.
     pub(super) fn takes(&self, content_type: &str) -> bool {
         if self.ranges.is_empty() {

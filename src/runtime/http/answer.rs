@@ -3,13 +3,23 @@
 use super::timestamp;
 use crate::base::WallTime;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::Serialize;
 
-/// What a handler gives back: always whole, since a value is at most a few megabytes.
-pub(super) type Response = hyper::Response<Full<Bytes>>;
+/// What a handler gives back.
+pub(super) type Response = hyper::Response<Body>;
+
+/// The body of an answer: whole, since a value is at most a few megabytes; a listing that streams comes by a channel.
+pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, CutShort>>;
+
+/// A stream that ends before it is complete: the connection is closed without the mark of a body's end, so that
+/// no client takes what it has for all.
+#[derive(Debug, thiserror::Error)]
+#[error("the listing could not be completed")]
+pub(super) struct CutShort;
 
 /// The token of what the client was shown, or hands back.
 pub(super) const CONTEXT: HeaderName = HeaderName::from_static("dunlin-context");
@@ -35,14 +45,23 @@ pub(super) const OCTET_STREAM: &str = "application/octet-stream";
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
     response
 }
 
 /// An answer with a body. A type that no header can carry becomes plain bytes: it came from a client.
 pub(super) fn with_body(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Full::new(body.into()));
+    with_type(status, content_type, Either::Left(Full::new(body.into())))
+}
+
+/// An answer that comes in pieces.
+pub(super) fn streamed(content_type: &str, pieces: Channel<Bytes, CutShort>) -> Response {
+    with_type(StatusCode::OK, content_type, Either::Right(pieces))
+}
+
+fn with_type(status: StatusCode, content_type: &str, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static(OCTET_STREAM));
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -1,6 +1,7 @@
 //! The way to the node's core: commands in, outcomes out, and a picture of the cluster.
 
-use crate::replication::{Command, Failure, Operation, Outcome};
+use crate::node::Input;
+use crate::replication::{Command, Failure, ListCommand, Operation, Options, Outcome};
 use crate::runtime::status::ClusterStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,17 @@ pub const COMMAND_QUEUE: usize = 1024;
 /// happens to the cluster; this is for a process whose driver hangs, on a disk or on a debugger.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
-/// A command and where its outcome goes.
-pub type CoreRequest = (Command, oneshot::Sender<Outcome>);
+/// What a client asks of the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Something about one key.
+    Command(Command),
+    /// A page of keys.
+    List(ListCommand),
+}
+
+/// What is asked and where its outcome goes.
+pub type CoreRequest = (Asked, oneshot::Sender<Outcome>);
 
 /// A handle of the core. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,13 +46,23 @@ impl CoreHandle {
         self.status.borrow().clone()
     }
 
+    /// A page of keys: [`Outcome::Listed`], or why not.
+    pub async fn list(&self, command: ListCommand) -> Outcome {
+        let (options, lost) = (command.options, self.read_lost(&command.options));
+        self.put(Asked::List(command), &options, lost).await
+    }
+
     /// Runs a command. A full queue is `Overloaded` and a closed one `NotReady`: nothing was written.
     /// A command that was taken and never answered is in doubt.
     pub async fn ask(&self, command: Command) -> Outcome {
-        let lost = self.lost(&command);
-        let patience = Duration::from_millis(command.options.timeout_ms) + ANSWER_GRACE;
+        let (options, lost) = (command.options, self.lost(&command));
+        self.put(Asked::Command(command), &options, lost).await
+    }
+
+    async fn put(&self, asked: Asked, options: &Options, lost: Failure) -> Outcome {
+        let patience = Duration::from_millis(options.timeout_ms) + ANSWER_GRACE;
         let (sender, receiver) = oneshot::channel();
-        match self.commands.try_send((command, sender)) {
+        match self.commands.try_send((asked, sender)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Outcome::Failed(Failure::Overloaded),
             Err(TrySendError::Closed(_)) => return Outcome::Failed(Failure::NotReady),
@@ -53,17 +73,29 @@ impl CoreHandle {
         }
     }
 
-    fn lost(&self, command: &Command) -> Failure {
+    fn read_lost(&self, options: &Options) -> Failure {
         let replicas = self.status.borrow().replicas;
+        Failure::ReadTimeout { required: options.r.of(replicas).unwrap_or(replicas), answers: 0 }
+    }
+
+    fn lost(&self, command: &Command) -> Failure {
         match command.operation {
-            Operation::Get => {
-                let required = command.options.r.of(replicas).unwrap_or(replicas);
-                Failure::ReadTimeout { required, answers: 0 }
-            }
+            Operation::Get => self.read_lost(&command.options),
             Operation::Write { .. } => {
+                let replicas = self.status.borrow().replicas;
                 let required = command.options.w.of(replicas).unwrap_or(replicas);
                 Failure::OutcomeUnknown { required, acks: 0, coordinator: None }
             }
+        }
+    }
+}
+
+impl Asked {
+    /// As the node is told of it. The answer carries `request` back.
+    pub fn into_input(self, request: u64) -> Input {
+        match self {
+            Asked::Command(command) => Input::Command { request, command },
+            Asked::List(command) => Input::List { request, command },
         }
     }
 }
@@ -94,7 +126,7 @@ mod tests {
     fn a_full_queue_sheds_and_a_closed_one_refuses() {
         run(async {
             let (core, mut requests) = handle();
-            core.commands.try_send((delete(), oneshot::channel().0)).unwrap();
+            core.commands.try_send((Asked::Command(delete()), oneshot::channel().0)).unwrap();
             assert_eq!(core.ask(delete()).await, Outcome::Failed(Failure::Overloaded));
             requests.close();
             assert_eq!(core.ask(delete()).await, Outcome::Failed(Failure::NotReady));

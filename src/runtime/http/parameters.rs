@@ -75,7 +75,7 @@ impl<'a> Parameters<'a> {
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !allowed.names().contains(&name) {
-                return Err(unknown(name, allowed));
+                return Err(unknown(name, allowed.names()));
             }
             if seen.contains(&name) {
                 return Err(invalid(name, "is given twice", &["once"]));
@@ -106,7 +106,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn quorum(name: &str, value: &str) -> Result<Quorum, Problem> {
+pub(super) fn quorum(name: &str, value: &str) -> Result<Quorum, Problem> {
     match value {
         "one" => Ok(Quorum::Count(1)),
         "quorum" => Ok(Quorum::Majority),
@@ -119,7 +119,7 @@ fn quorum(name: &str, value: &str) -> Result<Quorum, Problem> {
     }
 }
 
-fn sloppiness(value: &str) -> Result<Sloppiness, Problem> {
+pub(super) fn sloppiness(value: &str) -> Result<Sloppiness, Problem> {
     match value {
         "true" => Ok(Sloppiness::Sloppy),
         "false" => Ok(Sloppiness::Strict),
@@ -151,7 +151,7 @@ pub(super) fn duration(name: &str, value: &str, bare: Unit, limit_ms: u64) -> Re
 }
 
 /// Digits alone: `+5` is no number here.
-fn digits(text: &str) -> Option<u64> {
+pub(super) fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
@@ -161,8 +161,7 @@ pub(super) fn invalid(name: &str, why: &str, allowed: &[&str]) -> Problem {
     Problem::new(Code::ParameterInvalid, detail).with("parameter", name).with("allowed", json!(allowed))
 }
 
-fn unknown(name: &str, allowed: Allowed) -> Problem {
-    let names = allowed.names();
+pub(super) fn unknown(name: &str, names: &[&str]) -> Problem {
     let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let detail = format!("there is no parameter {name:?} here; allowed: {list}");
     Problem::new(Code::ParameterUnknown, detail).with("parameter", name).with("allowed", json!(names))
@@ -205,7 +204,7 @@ mod tests {
             assert_eq!(parsed(query, allowed), Err(Code::ParameterUnknown), "{query}");
         }
         let problem = Parameters::of(Some("R=1"), Allowed::Delete, Options::default()).unwrap_err();
-        assert!(problem == unknown("R", Allowed::Delete));
+        assert!(problem == unknown("R", Allowed::Delete.names()));
     }
 
     #[test]

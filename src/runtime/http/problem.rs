@@ -122,6 +122,11 @@ impl Problem {
         self
     }
 
+    /// What the body says.
+    pub(super) fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
     /// Adds a header; one whose value is not allowed in a header is left out.
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Problem {
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));

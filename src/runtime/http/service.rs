@@ -5,6 +5,7 @@ use super::answer::{self, NODE, Response};
 use super::body::{self, BodyLimits};
 use super::cluster;
 use super::conditions::{ReadConditions, WriteConditions};
+use super::list::Listing;
 use super::parameters::{Allowed, Parameters};
 use super::path::{self, Endpoint};
 use super::problem::{Code, Problem};
@@ -57,7 +58,10 @@ impl Exchange<'_> {
         match endpoint {
             Endpoint::Value(raw_key) => self.value(path::decode_key(raw_key)?, body).await,
             Endpoint::Collection if self.method == Method::POST => self.post(body).await,
-            Endpoint::Collection => Err(not_supported("listing keys")),
+            Endpoint::Collection => {
+                let Exchange { state, method, query, headers } = self;
+                Listing { state, method, query, headers }.answer().await
+            }
             Endpoint::Live => Ok(cluster::live()),
             Endpoint::Ready => Ok(cluster::ready(&self.state.core.status())),
             Endpoint::Metrics => {
@@ -177,7 +181,7 @@ impl Exchange<'_> {
             Outcome::Failed(failure) => Problem::of(failure, &self.state.core.status()),
             // The core answers reads with reads and writes with writes; if it ever did not, what happened
             // to a write would be unknown.
-            Outcome::Read(_) | Outcome::Written(_) | Outcome::PreconditionFailed { .. } => {
+            Outcome::Read(_) | Outcome::Written(_) | Outcome::Listed(_) | Outcome::PreconditionFailed { .. } => {
                 Problem::new(Code::OutcomeUnknown, "the node answered another question").with("in_doubt", true)
             }
         }

@@ -65,7 +65,7 @@ pub(super) fn key_members(key: &Key) -> Map<String, Value> {
     Map::from_iter([(name, text)])
 }
 
-fn sibling(shown: &Shown, form: Option<Values>, actors: &BTreeMap<Actor, String>) -> Value {
+pub(super) fn sibling(shown: &Shown, form: Option<Values>, actors: &BTreeMap<Actor, String>) -> Value {
     let content = &shown.content;
     let mut members = Map::new();
     members.insert("id".into(), shown.dot.to_string().into());
@@ -86,7 +86,7 @@ fn sibling(shown: &Shown, form: Option<Values>, actors: &BTreeMap<Actor, String>
     Value::Object(members)
 }
 
-fn readable(name: &str, bytes: &[u8]) -> (String, Value) {
+pub(super) fn readable(name: &str, bytes: &[u8]) -> (String, Value) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (name.to_owned(), text.into()),
         Err(_) => (format!("{name}_b64"), STANDARD.encode(bytes).into()),

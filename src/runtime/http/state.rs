@@ -9,6 +9,7 @@ use crate::replication::Options;
 use crate::runtime::metrics::Metrics;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
 
 /// Longest a client may take for a request's head, and a connection may idle between two. A stalled
 /// head costs a connection; half a minute is what clients' pools expect of an idle one.
@@ -43,6 +44,8 @@ pub struct HttpState {
     pub defaults: Options,
     /// Bytes of bodies held at once; [`MAX_BODY_BYTES_HELD`], or more if one value may be larger.
     pub bodies: BodyBudget,
+    /// Listings at once: [`super::MAX_LISTINGS`].
+    pub listings: Arc<Semaphore>,
     /// Sizes and times.
     pub limits: HttpLimits,
     /// What is counted.

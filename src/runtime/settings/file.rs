@@ -74,6 +74,8 @@ fn raw(value: &DeValue) -> Raw {
         DeValue::Array(items) => Raw::List(items.iter().map(|item| raw(item.get_ref())).collect()),
         DeValue::Float(number) => Raw::Foreign(number.to_string()),
         DeValue::Datetime(_) => Raw::Foreign("a date".into()),
-        DeValue::Table(_) => Raw::Foreign("a table".into()),
+        DeValue::Table(entries) => {
+            Raw::Table(entries.iter().map(|(name, value)| (name.get_ref().to_string(), raw(value.get_ref()))).collect())
+        }
     }
 }

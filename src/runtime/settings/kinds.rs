@@ -1,11 +1,12 @@
 //! The kinds of values that belong to Dunlin itself.
 
 use super::host_port::HostPort;
+use super::knob::list_items;
 use super::value::{Input, Setting};
 use super::{Bounds, Shape};
 use crate::base::ClusterId;
 use crate::replication::{Quorum, Sloppiness};
-use crate::store::Durability;
+use crate::store::{Compression, CompressionRules, Durability};
 use std::net::SocketAddr;
 
 /// The least severe event that is logged.
@@ -41,6 +42,10 @@ impl Choice for Durability {
     const CHOICES: &'static [(&'static str, Self)] = &[("fsync", Self::Fsync), ("os", Self::Os)];
 }
 
+impl Choice for Compression {
+    const CHOICES: &'static [(&'static str, Self)] = &[("none", Self::None), ("lz4", Self::Lz4), ("zstd", Self::Zstd)];
+}
+
 impl Choice for LogLevel {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("error", Self::Error),
@@ -65,6 +70,34 @@ impl<T: Choice> Setting for T {
 
     fn allowed(_: Bounds) -> String {
         T::CHOICES.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl Setting for CompressionRules {
+    const SHAPE: Shape = Shape::Quoted;
+
+    /// One for all keys, or one for each of several prefixes: a table of the file, or `prefix=name` between commas.
+    fn read(input: &Input) -> Option<Self> {
+        let rules: Vec<(&str, &str)> = match (input.table(), input.text()) {
+            (Some(table), _) => table.collect::<Option<_>>()?,
+            (_, Some(text)) if text.contains('=') => {
+                list_items(text).map(|item| item.rsplit_once('=')).collect::<Option<_>>()?
+            }
+            (_, text) => vec![("", text?)],
+        };
+        let named =
+            |name: &str| Compression::CHOICES.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
+        let rules: Option<Vec<_>> =
+            rules.iter().map(|(prefix, name)| Some((prefix.as_bytes().to_vec(), named(name)?))).collect();
+        rules.filter(|rules| input.bounds.hold(rules.len() as u64)).map(CompressionRules::new)
+    }
+
+    fn allowed(bounds: Bounds) -> String {
+        let most = bounds.most;
+        format!(
+            "{}, or up to {most} of them by key prefix: {{ \"\" = \"lz4\", \"logs/\" = \"zstd\" }}, as a flag =lz4,logs/=zstd",
+            Compression::allowed(bounds)
+        )
     }
 }
 

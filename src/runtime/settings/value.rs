@@ -32,6 +32,8 @@ pub(super) enum Raw {
     Switch(bool),
     /// A list of the file.
     List(Vec<Raw>),
+    /// A table of the file, below a section.
+    Table(Vec<(String, Raw)>),
     /// Something no knob takes, as it is written.
     Foreign(String),
 }
@@ -113,6 +115,15 @@ impl Input<'_> {
         }
     }
 
+    /// The names and texts of a table; none for what is no text.
+    pub(super) fn table(&self) -> Option<impl Iterator<Item = Option<(&str, &str)>>> {
+        let Raw::Table(entries) = self.raw else { return None };
+        Some(entries.iter().map(|(name, raw)| match raw {
+            Raw::Text(text) => Some((name.as_str(), text.as_str())),
+            _ => None,
+        }))
+    }
+
     fn switch(&self) -> Option<bool> {
         match self.raw {
             Raw::Switch(on) => Some(*on),
@@ -139,6 +150,10 @@ impl Raw {
             Raw::Number(number) => number.to_string(),
             Raw::Switch(on) => on.to_string(),
             Raw::List(items) => format!("[{}]", items.iter().map(Raw::shown).collect::<Vec<_>>().join(", ")),
+            Raw::Table(entries) => {
+                let shown = entries.iter().map(|(name, raw)| format!("{name:?} = {}", raw.shown()));
+                format!("{{ {} }}", shown.collect::<Vec<_>>().join(", "))
+            }
             Raw::Foreign(text) => text.clone(),
         };
         match whole.char_indices().nth(MAX_SHOWN_CHARACTERS) {

@@ -16,13 +16,19 @@ const MAX_INPUTS: usize = 16;
 /// Most bytes compacted at once, whatever they are thought to hold: offsets in the output are 32 bits.
 const MAX_INPUT_BYTES: f64 = (1u64 << 31) as f64;
 
-/// The inputs of the next compaction; none if nothing is worth it. Segments that hold less than
+/// The inputs of the next compaction; none if nothing is worth it. Condemned ones come first. Segments that hold less than
 /// `lowest_share` of current records come first, those that hold least before others; small ones fill up the
 /// output, whose size should be a usual segment's.
-pub(super) fn choose(estimates: &[Estimate], lowest_share: f64, segment_bytes: f64) -> BTreeSet<u32> {
+pub(super) fn choose(
+    estimates: &[Estimate],
+    condemned: &BTreeSet<u32>,
+    lowest_share: f64,
+    segment_bytes: f64,
+) -> BTreeSet<u32> {
+    let worth = |estimate: &Estimate| if condemned.contains(&estimate.segment) { -1.0 } else { estimate.live_share() };
     let (mut sparse, others): (Vec<&Estimate>, Vec<&Estimate>) =
-        estimates.iter().partition(|estimate| estimate.live_share() < lowest_share);
-    sparse.sort_by(|a, b| a.live_share().total_cmp(&b.live_share()).then(a.segment.cmp(&b.segment)));
+        estimates.iter().partition(|estimate| worth(estimate) < lowest_share);
+    sparse.sort_by(|a, b| worth(a).total_cmp(&worth(b)).then(a.segment.cmp(&b.segment)));
     let mut small: Vec<&Estimate> =
         others.into_iter().filter(|estimate| estimate.file_bytes < segment_bytes * SMALL_SHARE).collect();
     small.sort_by(|a, b| a.file_bytes.total_cmp(&b.file_bytes).then(a.segment.cmp(&b.segment)));
@@ -50,7 +56,14 @@ mod tests {
     }
 
     fn chosen(estimates: &[Estimate]) -> Vec<u32> {
-        choose(estimates, 0.7, 100.0).into_iter().collect()
+        choose(estimates, &BTreeSet::new(), 0.7, 100.0).into_iter().collect()
+    }
+
+    #[test]
+    fn a_condemned_segment_comes_first_whatever_it_holds() {
+        let estimates = [estimate(1, 10.0, 100.0), estimate(2, 95.0, 100.0), estimate(3, 90.0, 100.0)];
+        let chosen = choose(&estimates, &BTreeSet::from([2]), 0.7, 100.0);
+        assert_eq!(chosen.into_iter().collect::<Vec<_>>(), [2]);
     }
 
     #[test]

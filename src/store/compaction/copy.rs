@@ -5,14 +5,24 @@ use super::output::Output;
 use super::source::{Question, Source, may_fill_a_slot, place_of};
 use super::work::Ask;
 use crate::base::Key;
+use crate::causal::{DotSet, Object};
 use crate::ring::PartitionId;
-use crate::store::Disk;
+use crate::store::codec::{Codec, Stored, Undecodable};
+use crate::store::frame::{self, Entry, Frame, FrameHeader, Seat};
 use crate::store::key_file::{EntryKind, KeyEntry, KeyFileError, KeySource, Merge};
 use crate::store::sealed::SealedSegment;
+use crate::store::{Body, Disk, ReadError, Record, Sequence};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Entries looked at before something is asked: an answer may come from another thread.
 const ENTRIES_AT_ONCE: usize = 256;
+
+/// A frame's header, and its payload for another place.
+type Again = (FrameHeader, Result<Stored, Undecodable>);
+
+/// What an entry that is looked at counts for in a budget, kept or not: to ask for it costs about that. A step
+/// goes on until its budget is spent, for whoever keeps a pace waits as if it were.
+const LOOKED_AT_BYTES: usize = 128;
 
 /// A copy under way: the entries of all inputs in order of key.
 pub(super) struct Copying<D: Disk> {
@@ -64,37 +74,41 @@ impl<D: Disk> Copying<D> {
         Ok(Copying { inputs, number, merge, before: None, kept: VecDeque::new(), output: None, dropped_deletes: 0 })
     }
 
-    /// Copies about `budget_bytes`; none once all is copied and durable, or nothing was to be kept.
+    /// Looks and copies for about `budget_bytes`; none once all is copied and durable, or nothing was to be kept.
     pub(super) fn step(
         &mut self,
         source: &mut Source<D>,
         budget_bytes: usize,
         ask: Ask<'_>,
     ) -> Result<Option<Option<SealedSegment>>, CompactionError> {
-        if self.kept.is_empty() && !self.look(source, ask)? {
-            let output = self.output.take();
-            return output.map(|output| output.finish(&*source.disk)).transpose().map(Some);
-        }
-        let mut copied = 0;
-        while copied < budget_bytes {
-            let Some((segment, entry)) = self.kept.pop_front() else { break };
-            copied += entry.length as usize;
-            self.copy(source, segment, &entry)?;
+        let mut spent = 0;
+        while spent < budget_bytes {
+            if let Some((segment, entry)) = self.kept.pop_front() {
+                spent += entry.length as usize;
+                self.copy(source, segment, &entry)?;
+                continue;
+            }
+            match self.look(source, ask)? {
+                0 if spent > 0 => break,
+                0 => {
+                    let output = self.output.take();
+                    return output.map(|output| output.finish(&*source.disk)).transpose().map(Some);
+                }
+                looked_at => spent += looked_at * LOOKED_AT_BYTES,
+            }
         }
         Ok(None)
     }
 
-    /// Looks at the next entries, and notes those to be kept; false at the end.
-    fn look(&mut self, source: &mut Source<D>, ask: Ask<'_>) -> Result<bool, CompactionError> {
+    /// Looks at the next entries, and notes those to be kept; how many it looked at, 0 at the end.
+    fn look(&mut self, source: &mut Source<D>, ask: Ask<'_>) -> Result<usize, CompactionError> {
         let mut candidates = Vec::new();
         for _ in 0..ENTRIES_AT_ONCE {
             let Some((segment, entry)) = self.merge.next().map_err(key_file_failed)? else { break };
             let newest = self.rank(&entry);
             candidates.push(Candidate { segment, entry, newest });
         }
-        if candidates.is_empty() {
-            return Ok(false);
-        }
+        let looked_at = candidates.len();
         let asked = candidates.iter().filter(|candidate| may_fill_a_slot(candidate.entry.kind));
         let questions: Vec<Question> =
             asked.map(|candidate| Question::about(candidate.segment, &candidate.entry)).collect();
@@ -109,7 +123,7 @@ impl<D: Disk> Copying<D> {
                 self.dropped_deletes += 1;
             }
         }
-        Ok(true)
+        Ok(looked_at)
     }
 
     /// Must a record be kept that no slot says?
@@ -149,10 +163,17 @@ impl<D: Disk> Copying<D> {
     fn copy(&mut self, source: &Source<D>, segment: u32, entry: &KeyEntry) -> Result<(), CompactionError> {
         let place = place_of(segment, entry);
         let damaged = |error| CompactionError::of_read(segment, error);
-        let (header, payload) = source.reader.read_framed(place).map_err(damaged)?;
+        let again = |frame: &Frame<'_>, codec: &Codec| (frame.header, frame.payload_again(codec, &entry.key));
+        let (header, payload) = match source.reader.read_frame(place, again) {
+            Err(ReadError::Damaged { .. }) if entry.kind == EntryKind::Gone => {
+                rewritten_delete(source.reader.codec(), entry)
+            }
+            read => read.map_err(damaged)?,
+        };
+        let payload = payload.map_err(|why| damaged(ReadError::Damaged { place, what: why.what() }))?;
         if header.sequence != entry.sequence {
             let what = "another record than the key file says";
-            return Err(damaged(crate::store::ReadError::Damaged { place, what }));
+            return Err(damaged(ReadError::Damaged { place, what }));
         }
         let disk = &*source.disk;
         let output = match &mut self.output {
@@ -161,6 +182,17 @@ impl<D: Disk> Copying<D> {
         };
         output.put(disk, entry, header, &payload)
     }
+}
+
+/// A delete that cannot be read says nothing that its key file's entry does not: the checkpoint has its dots.
+fn rewritten_delete(codec: &Codec, entry: &KeyEntry) -> Again {
+    let (key, object, dots) = (entry.key.clone(), Object::default(), DotSet::EMPTY);
+    let record = Record { partition: entry.partition, body: Body::Object { key, object, dots, minted: None } };
+    let seat = Seat { segment: 0, generation: 0, offset: 0 };
+    let mut bytes = Vec::new();
+    Entry::of(codec, entry.sequence, &record).put(&mut bytes, seat, Sequence(entry.sequence.0.saturating_sub(1)));
+    let frame = frame::verify(seat, &bytes).expect("a frame is valid where it was put");
+    (frame.header, frame.payload_again(codec, &entry.key))
 }
 
 /// A merge does not say whose error it is but for damage.

@@ -19,8 +19,8 @@
 //! 4. [`Log::retire`]. The files go when the next compaction begins: reads under way still find them, and a
 //!    node reads again what has moved.
 //!
-//! After any error: [`Log::abandon`]. A segment that was found damaged is not looked at again until the next
-//! opening; one step may be repeated after a full disk. A driver that vanishes leaves what an opening removes.
+//! After any error: [`Log::abandon`]. A segment that was found damaged is not looked at again until it was
+//! examined ([`Log::condemn`]), or until the next opening; one step may be repeated after a full disk. A driver that vanishes leaves what an opening removes.
 //!
 //! Bounds. Space: segments come to hold at least [`DEFAULT_LIVE_SHARE`] of current records, so the log is at most
 //! 1 / share of them (1.43 times), and besides it a compaction's inputs and output. Memory: the keys of one
@@ -42,7 +42,7 @@ mod tests;
 mod work;
 
 pub use error::CompactionError;
-pub(super) use output::is_unfinished_output;
 pub use source::Question;
+pub(super) use source::may_fill_a_slot;
 pub(super) use swap::Compacted;
 pub use work::{Compaction, CompactionOptions, DEFAULT_LIVE_SHARE, Progress};

@@ -2,12 +2,13 @@
 
 use super::CompactionError;
 use crate::base::{Mutation, broken};
+use crate::store::codec::Stored;
 use crate::store::frame::{FrameHeader, Seat, put_again};
 use crate::store::identity::sync_names;
 use crate::store::key_file::{KeyEntry, KeyRun, key_file_name, write_key_file};
 use crate::store::sealed::SealedSegment;
-use crate::store::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
-use crate::store::{Disk, FileName, Sequence};
+use crate::store::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, unfinished_name};
+use crate::store::{Disk, Sequence};
 
 /// Bytes gathered before they are written: few calls, and little memory.
 const WRITE_BYTES: usize = 1 << 20;
@@ -25,18 +26,6 @@ pub(super) struct Output<F> {
     run: KeyRun,
     sequences: Option<(Sequence, Sequence)>,
     bytes: u64,
-}
-
-/// The file of an output that is not finished.
-pub(super) fn unfinished_name(segment: u32) -> FileName {
-    FileName(format!("segment-{segment:08x}.new"))
-}
-
-/// Is this the name of an unfinished output?
-pub(in crate::store) fn is_unfinished_output(name: &FileName) -> bool {
-    let digits = name.0.strip_prefix("segment-").and_then(|rest| rest.strip_suffix(".new"));
-    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    number.is_some_and(|number| unfinished_name(number) == *name)
 }
 
 impl<F> Output<F> {
@@ -65,7 +54,7 @@ impl<F> Output<F> {
         disk: &D,
         entry: &KeyEntry,
         header: FrameHeader,
-        payload: &[u8],
+        payload: &Stored,
     ) -> Result<(), CompactionError> {
         let mut header = header;
         if broken(Mutation::CompactByPosition) {
@@ -124,18 +113,5 @@ impl<F> Output<F> {
 pub(super) fn remove_output<D: Disk>(disk: &D, number: u32) {
     for name in [unfinished_name(number), segment_name(number), key_file_name(number)] {
         let _ = disk.remove(&name);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_unfinished_outputs_exact_name_is_one() {
-        assert!(is_unfinished_output(&unfinished_name(0xab)));
-        for name in ["segment-000000ab.log", "segment-ab.new", "segment-000000AB.new", "identity.new"] {
-            assert!(!is_unfinished_output(&FileName(name.into())), "{name}");
-        }
     }
 }

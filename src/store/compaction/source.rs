@@ -4,7 +4,7 @@ use super::CompactionError;
 use crate::ring::PartitionId;
 use crate::store::key_file::{EntryKind, KeyEntry, KeyFile, KeyFileError};
 use crate::store::sealed::SealedSegment;
-use crate::store::{Disk, Holder, Place, Reader, Sequence};
+use crate::store::{Disk, Holder, LostRecord, Place, Reader, Sequence};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(super) struct Source<D: Disk> {
     pub(super) hints: BTreeSet<Sequence>,
     /// Segments in which damage was found.
     pub(super) shunned: BTreeSet<u32>,
+    /// Segments with records that cannot be read and do not count: compacted first.
+    pub(super) condemned: BTreeSet<u32>,
     /// Bytes of a usual segment.
     pub(super) segment_bytes: u64,
     /// Key files that are open.
@@ -40,6 +42,12 @@ pub struct Question {
 impl Question {
     pub(super) fn about(segment: u32, entry: &KeyEntry) -> Question {
         Question { partition: entry.partition, holder: Holder::Key(entry.key.clone()), place: place_of(segment, entry) }
+    }
+}
+
+impl From<&LostRecord> for Question {
+    fn from(lost: &LostRecord) -> Question {
+        Question { partition: lost.partition, holder: lost.holder.clone(), place: lost.place }
     }
 }
 
@@ -67,6 +75,6 @@ pub(super) fn place_of(segment: u32, entry: &KeyEntry) -> Place {
 }
 
 /// May a slot say a record of this kind?
-pub(super) fn may_fill_a_slot(kind: EntryKind) -> bool {
+pub(in crate::store) fn may_fill_a_slot(kind: EntryKind) -> bool {
     matches!(kind, EntryKind::Live | EntryKind::LiveWithLeftover | EntryKind::GoneWithLeftover)
 }

@@ -16,14 +16,31 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(in crate::store) struct Compacted {
     /// Segments that count no more; their files are still there for reads under way.
     retired: Vec<u32>,
-    /// Segments in which damage was found: left alone until the next opening.
+    /// Segments in which damage was found: left alone until they were examined.
     shunned: BTreeSet<u32>,
+    /// Segments with records that cannot be read and do not count.
+    condemned: BTreeSet<u32>,
+    /// The output that counts while the node is still told what has moved there.
+    relocating: Option<u32>,
+}
+
+impl Compacted {
+    /// May the node still take records of this segment for superseded that it will take for current?
+    pub(in crate::store) fn is_relocating(&self, segment: u32) -> bool {
+        self.relocating == Some(segment)
+    }
+
+    pub(in crate::store) fn condemn(&mut self, segment: u32) {
+        self.shunned.remove(&segment);
+        self.condemned.insert(segment);
+    }
 }
 
 impl<D: Disk> Log<D> {
     /// Begins a compaction of what is sealed now; the files of the one before go. One at a time.
     pub fn begin_compaction(&mut self, options: CompactionOptions) -> Compaction<D> {
         self.remove_retired();
+        self.compacted.relocating = None;
         let number = self.next_segment;
         self.next_segment += 1;
         let source = Source {
@@ -33,6 +50,7 @@ impl<D: Disk> Log<D> {
             through: self.identity.sealed.through,
             hints: self.tracker.hints.keys().copied().collect(),
             shunned: self.compacted.shunned.clone(),
+            condemned: self.compacted.condemned.clone(),
             segment_bytes: u64::from(self.settings.segment_bytes),
             key_files: BTreeMap::new(),
         };
@@ -47,6 +65,7 @@ impl<D: Disk> Log<D> {
         let mut next = Identity { durable: self.durable, ..self.identity.clone() };
         next.sealed.put(output);
         self.replace_manifest(next)?;
+        self.compacted.relocating = Some(segment);
         self.reader.admit(segment, generation, None);
         Ok(())
     }
@@ -71,6 +90,8 @@ impl<D: Disk> Log<D> {
         let mut next = Identity { durable: self.durable, ..self.identity.clone() };
         next.sealed.segments.retain(|sealed| !copied.inputs.contains(&sealed.segment));
         self.replace_manifest(next)?;
+        self.compacted.relocating = None;
+        self.compacted.condemned.retain(|segment| !copied.inputs.contains(segment));
         self.compacted.retired.extend(&copied.inputs);
         Ok(())
     }
@@ -80,6 +101,7 @@ impl<D: Disk> Log<D> {
     pub fn abandon(&mut self, compaction: Compaction<D>, why: CompactionError) -> Result<(), AppendError> {
         let ((number, _), inputs) = (compaction.number, compaction.inputs());
         drop(compaction);
+        self.compacted.relocating = None;
         match why {
             CompactionError::Failed(error) => return Err(self.poison(error)),
             // Which of the inputs it is in, a key file that the disk cannot read does not say.
@@ -95,7 +117,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn replace_manifest(&mut self, next: Identity) -> Result<(), AppendError> {
+    pub(in crate::store) fn replace_manifest(&mut self, next: Identity) -> Result<(), AppendError> {
         if let Some(error) = &self.failed {
             return Err(AppendError::Poisoned(error.clone()));
         }

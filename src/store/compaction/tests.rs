@@ -3,8 +3,10 @@ use crate::base::{HybridTime, Key, NodeId};
 use crate::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
 use crate::ring::PartitionId;
 use crate::store::memory::MemoryDisk;
+use crate::store::segment::unfinished_name;
 use crate::store::{
-    Birth, Body, Durability, HintBody, Holder, Moved, OpenOptions, Opened, Opening, Record, Sequence, inspect, open,
+    Birth, Body, CodecOptions, Compression, Durability, HintBody, Holder, Moved, OpenOptions, Opened, Opening, Record,
+    Sequence, inspect, open,
 };
 use crate::store::{Depth, Disk};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ fn options(actor: u64) -> OpenOptions {
         durability: Durability::Fsync,
         boot: 1,
         birth: Birth::Complete,
+        codec: CodecOptions::default(),
     }
 }
 
@@ -58,7 +61,10 @@ fn hint(counter: u64) -> Record {
 fn store(records: &[Record]) -> (Arc<MemoryDisk>, Opened<MemoryDisk>) {
     let disk = Arc::new(MemoryDisk::default());
     let mut store = open(disk.clone(), options(7)).unwrap();
-    records.iter().for_each(|record| drop(store.log.append(std::slice::from_ref(record)).unwrap()));
+    for record in records {
+        store.log.append(std::slice::from_ref(record)).unwrap();
+        store.log.do_jobs().unwrap();
+    }
     (disk, store)
 }
 
@@ -97,6 +103,32 @@ fn what_is_not_answered_is_kept_and_every_move_is_told() {
 }
 
 #[test]
+fn a_copy_has_the_compression_that_the_rules_give_by_now() {
+    let records: Vec<Record> = (1..40).map(|counter| put(&format!("key {counter:02}"), counter)).collect();
+    let (disk, store) = store(&records);
+    store.log.close().unwrap();
+    let bytes = |disk: &Arc<MemoryDisk>| inspect(disk, Depth::Frames).unwrap().sealed.iter().map(|s| s.bytes).sum();
+    let mut lengths: Vec<u64> = vec![bytes(&disk)];
+    for (life, compression) in [(8, Compression::Lz4), (9, Compression::Lz4), (10, Compression::None)] {
+        let codec = CodecOptions { compression: compression.into() };
+        let mut store = open(disk.clone(), OpenOptions { codec, segment_bytes: 1 << 20, ..options(life) }).unwrap();
+        let compaction = copied(&mut store, &mut |_| Vec::new());
+        store.log.install(&compaction).unwrap();
+        store.log.retire(&compaction).unwrap();
+        store.log.close().unwrap();
+        lengths.push(bytes(&disk));
+        let store = open(disk.clone(), options(20 + life)).unwrap();
+        for record in &records {
+            let key = record.body.slot_key().unwrap();
+            let place = store.recovered.tables[&PartitionId(0)].index.candidates(key.hash64()).next().unwrap();
+            assert_eq!(store.reader.read(place).unwrap(), *record);
+        }
+    }
+    let [plain, short, same, again] = lengths[..] else { panic!("four lengths") };
+    assert!(short * 2 < plain && same == short && again == plain, "{lengths:?}");
+}
+
+#[test]
 fn a_hint_goes_once_the_checkpoint_has_it_closed() {
     let mut records = vec![hint(1), hint(2), put("a", 3)];
     let done = Body::HintDone { hint: Sequence(1), target: NodeId(1) };
@@ -123,9 +155,10 @@ fn nothing_is_retired_whose_copy_is_not_installed() {
     let compaction = copied(&mut store, &mut |_| Vec::new());
     store.log.retire(&compaction).unwrap();
     assert_eq!(sealed(&disk), before);
+    let output = unfinished_name(compaction.number.0);
     store.log.abandon(compaction, super::CompactionError::Full).unwrap();
     assert_eq!(sealed(&disk), before);
-    assert!(disk.list().unwrap().iter().all(|name| !name.0.ends_with(".new")));
+    assert!(!disk.list().unwrap().contains(&output));
 }
 
 #[test]
@@ -142,4 +175,26 @@ fn nothing_current_leaves_no_output() {
     store.log.close().unwrap();
     let recovered = open(disk, options(8)).unwrap().recovered;
     assert_eq!((recovered.opening, recovered.tables[&PartitionId(0)].index.len()), (Opening::Kept, 1));
+}
+
+#[test]
+fn a_step_goes_on_until_its_budget_is_spent_whatever_it_drops() {
+    const RECORDS: u64 = 3000;
+    let roomy = OpenOptions { segment_bytes: 1 << 18, ..options(7) };
+    let mut store = open(Arc::new(MemoryDisk::default()), roomy).unwrap();
+    for counter in 1..=RECORDS {
+        store.log.append(&[put("often", counter)]).unwrap();
+        store.log.do_jobs().unwrap();
+    }
+    let mut compaction = store.log.begin_compaction(ALL);
+    let (mut looked_at, mut steps) = (0, 0);
+    let mut ask = |questions: &[Question]| {
+        looked_at += questions.len();
+        vec![false; questions.len()]
+    };
+    while compaction.step(1 << 20, &mut ask).unwrap() == Progress::More {
+        steps += usize::from(compaction.is_copying());
+    }
+    assert!(looked_at > 2000, "{looked_at}");
+    assert!(steps <= 2, "{steps} steps of a mebibyte to drop a mebibyte");
 }

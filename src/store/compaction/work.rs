@@ -76,6 +76,8 @@ impl<D: Disk> Compaction<D> {
         let sealed = source.sealed.iter().map(|sealed| sealed.segment);
         let mut ahead: Vec<u32> = sealed.filter(|segment| !source.shunned.contains(segment)).collect();
         random.shuffle(&mut ahead);
+        // Those that must go come first, however many there are.
+        ahead.sort_by_key(|segment| !source.condemned.contains(segment));
         ahead.truncate(MAX_ESTIMATED);
         let stage = Stage::Choosing { ahead, estimates: Vec::new() };
         Compaction { source, options, random, number, stage }
@@ -113,7 +115,8 @@ impl<D: Disk> Compaction<D> {
     }
 
     fn begin_copying(&mut self, estimates: &[Estimate]) -> Result<Progress, CompactionError> {
-        let inputs = choose(estimates, self.options.lowest_live_share, self.source.segment_bytes as f64);
+        let (lowest, bytes) = (self.options.lowest_live_share, self.source.segment_bytes as f64);
+        let inputs = choose(estimates, &self.source.condemned, lowest, bytes);
         if inputs.is_empty() {
             self.stage = Stage::Over;
             return Ok(Progress::Nothing);

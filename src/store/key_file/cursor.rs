@@ -16,12 +16,14 @@ pub(crate) struct KeyCursor<D: Disk> {
     next_block: usize,
     /// Keys below this are passed over; empty once one is reached that is not.
     start: Vec<u8>,
+    /// An entry that was looked at and not passed.
+    peeked: Option<Facts>,
 }
 
 impl<D: Disk> KeyCursor<D> {
     pub(super) fn new(parts: Arc<Parts<D>>, start: &[u8]) -> Self {
         let next_block = parts.first_block_for(start);
-        KeyCursor { parts, block: Block::default(), next_block, start: start.to_vec() }
+        KeyCursor { parts, block: Block::default(), next_block, start: start.to_vec(), peeked: None }
     }
 
     /// The segment of the key file.
@@ -34,6 +36,19 @@ impl<D: Disk> KeyCursor<D> {
         let Some(facts) = self.advance()? else { return Ok(None) };
         let key = Key::new(Bytes::copy_from_slice(self.key())).expect("a block refuses what is not as long as a key");
         Ok(Some(KeyEntry::new(key, facts)))
+    }
+
+    /// Looks at the next entry, whose key is then [`KeyCursor::key`], and stays before it.
+    pub(super) fn peek(&mut self) -> Result<Option<Facts>, KeyFileError> {
+        if self.peeked.is_none() {
+            self.peeked = self.advance()?;
+        }
+        Ok(self.peeked)
+    }
+
+    /// Goes behind the entry that was looked at.
+    pub(super) fn pass(&mut self) {
+        self.peeked = None;
     }
 
     /// Goes to the next entry, whose key is then [`KeyCursor::key`].

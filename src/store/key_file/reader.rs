@@ -8,7 +8,7 @@ use super::layout::{FOOTER_BYTES, FOOTER_CHECKSUM_AT, Footer, HEADER_BYTES, Head
 use super::{KeyCursor, KeyEntry, KeyFileError, KeyFileSummary};
 use crate::base::{Key, Random};
 use crate::store::frame::u32_at;
-use crate::store::{Disk, Sequence};
+use crate::store::{Disk, DiskError, Sequence};
 use std::sync::Arc;
 
 /// Bytes read at once where much is only verified.
@@ -30,10 +30,20 @@ pub(super) struct Parts<D: Disk> {
     blocks: BlockList,
 }
 
+/// Whether the file stays open between two reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    /// It does: a file that has lost its name can still be read.
+    Kept,
+    /// It is opened for each read: there may be more key files than a process may have descriptors.
+    PerRead,
+}
+
 /// A file, read under the name of its segment.
 struct Bytes<D: Disk> {
     disk: Arc<D>,
-    file: D::File,
+    /// None is opened for each read.
+    file: Option<D::File>,
     segment: u32,
     generation: u64,
 }
@@ -48,8 +58,21 @@ impl<D: Disk> KeyFile<D> {
     /// Opens the key file of a segment; verifies all of it but the blocks' contents, which are verified
     /// when read.
     pub(crate) fn open(disk: Arc<D>, segment: u32, generation: u64) -> Result<Self, KeyFileError> {
+        Self::open_as(disk, segment, generation, Descriptor::Kept)
+    }
+
+    /// The same, with its descriptor kept or not.
+    pub(crate) fn open_as(
+        disk: Arc<D>,
+        segment: u32,
+        generation: u64,
+        descriptor: Descriptor,
+    ) -> Result<Self, KeyFileError> {
         let file = disk.open(&key_file_name(segment))?;
-        let parts = Parts::read(Bytes { disk, file, segment, generation })?;
+        let mut parts = Parts::read(Bytes { disk, file: Some(file), segment, generation })?;
+        if descriptor == Descriptor::PerRead {
+            parts.bytes.file = None;
+        }
         Ok(KeyFile { parts: Arc::new(parts) })
     }
 
@@ -108,7 +131,7 @@ impl<D: Disk> Parts<D> {
     fn read(bytes: Bytes<D>) -> Result<Self, KeyFileError> {
         let header = bytes.read(0, HEADER_BYTES as u64)?;
         check_header(&header, bytes.segment, bytes.generation).map_err(|error| bytes.header_error(error))?;
-        let length = bytes.disk.len(&bytes.file)?;
+        let length = bytes.with_file(|disk, file| disk.len(file))?;
         let footer_at =
             length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| bytes.damaged("too short for a footer"))?;
         let footer_bytes = bytes.read(footer_at, FOOTER_BYTES as u64)?;
@@ -193,8 +216,15 @@ impl<D: Disk> Bytes<D> {
     /// Exactly `length` bytes at `offset`.
     fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, KeyFileError> {
         let length = usize::try_from(length).map_err(|_| self.damaged("a part is longer than memory"))?;
-        let bytes = self.disk.read_at(&self.file, offset, length)?;
+        let bytes = self.with_file(|disk, file| disk.read_at(file, offset, length))?;
         if bytes.len() == length { Ok(bytes) } else { Err(self.damaged("the file ends too early")) }
+    }
+
+    fn with_file<T>(&self, ask: impl FnOnce(&D, &D::File) -> Result<T, DiskError>) -> Result<T, DiskError> {
+        match &self.file {
+            Some(file) => ask(&self.disk, file),
+            None => ask(&self.disk, &self.disk.open(&key_file_name(self.segment))?),
+        }
     }
 
     /// The checksum, continued over the bytes from `begin` to `end`.

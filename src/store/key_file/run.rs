@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::{slice, vec};
 
 /// Collects the entries of one segment: key bytes in one arena, 40 bytes of facts for each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct KeyRun {
     segment: u32,
     generation: u64,
@@ -69,6 +69,14 @@ impl KeyRun {
         self.keys.extend_from_slice(key);
     }
 
+    /// Adds all entries of another run.
+    pub(crate) fn extend(&mut self, other: &KeyRun) {
+        let moved = self.keys.len();
+        self.keys.extend_from_slice(&other.keys);
+        self.slots.extend(other.slots.iter().map(|slot| Slot { key_at: slot.key_at + moved, ..*slot }));
+        self.in_order = self.slots.is_empty();
+    }
+
     /// How many entries.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -111,6 +119,20 @@ impl KeyRun {
             Slots::Picked(picked.into_iter())
         };
         RunCursor { run: self, slots }
+    }
+
+    /// The numbers of all slots, in the order of a key file.
+    pub(super) fn slots_in_order(&self) -> Vec<u32> {
+        let mut numbered: Vec<(u32, &Slot)> = (0..).zip(&self.slots).collect();
+        if !self.in_order {
+            numbered.sort_by(|(_, a), (_, b)| order(self.pair(a), self.pair(b)));
+        }
+        numbered.into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// The entry in a slot.
+    pub(super) fn pair_at(&self, slot: u32) -> Option<(&[u8], Facts)> {
+        self.slots.get(slot as usize).map(|slot| self.pair(slot))
     }
 
     fn pair(&self, slot: &Slot) -> (&[u8], Facts) {

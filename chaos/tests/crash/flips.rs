@@ -1,0 +1,19 @@
+//! A slice of the flips of `chaos flips`.
+
+use chaos::crash::{Coverage, Leaving, flip};
+
+/// A second's worth of an unoptimised build.
+const SLICE: Coverage = Coverage { every: 9, all_bits_every: 16 };
+
+#[test]
+fn a_flipped_byte_costs_at_most_the_record_that_it_is_in() {
+    for (seed, leaving) in [(1, Leaving::Crash), (2, Leaving::Close)] {
+        let (flips, broken) = flip(seed, leaving, SLICE);
+        assert_eq!(broken, None, "\n{flips}");
+        for kind in ["segment", "keys", "checkpoint", "identity"] {
+            assert!(flips.files.get(kind).is_some_and(|file| file.bytes > 0), "no {kind} was flipped:\n{flips}");
+        }
+        let segments = flips.files["segment"];
+        assert!(segments.reset > 0 && segments.gone > 0 && segments.kept > 0, "nothing was hit:\n{flips}");
+    }
+}

@@ -1,0 +1,149 @@
+//! Work on the files of a log that no batch has to wait for.
+//!
+//! ```text
+//!  Log::next_job --> Job::run --> Log::finish_job
+//!   the log's owner   any thread   the log's owner, between two batches
+//! ```
+//!
+//! Two kinds: the next segment is made before the active one is full, and a finished segment gets its key file and
+//! its checkpoint. One job at a time. A job that never comes back costs nothing but the next opening's time.
+
+use super::next_segment::NextSegment;
+use super::seal::{Sealed, Sealing};
+use super::{AppendError, Disk, DiskError, DiskErrorKind, Log};
+use std::sync::Arc;
+
+/// Most finished segments that wait for a job: beyond, batches wait for the oldest to be sealed. The next opening
+/// scans them, at 64 MiB each in a second or two, and their keys are in memory until then.
+pub(super) const MAX_UNSEALED: usize = 4;
+
+/// Work for a log, to be done on any thread.
+pub struct Job<D: Disk> {
+    disk: Arc<D>,
+    work: Work<D::File>,
+}
+
+enum Work<F> {
+    /// Make the next segment.
+    Make { segment: u32, bytes: u32, made: Option<Result<NextSegment<F>, DiskError>> },
+    /// Seal the oldest finished segment.
+    Seal { sealing: Sealing, sealed: Option<Result<Box<Sealed>, DiskError>> },
+}
+
+/// Whether a log hands out a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Jobs {
+    /// It does, if there is something to do.
+    Free,
+    /// One is under way.
+    UnderWay,
+    /// The last one met a full disk: the next one is handed out once this segment is not the newest any more.
+    PutOff(u32),
+}
+
+impl<D: Disk> Job<D> {
+    /// Does the work. What goes wrong is told by [`Log::finish_job`].
+    pub fn run(&mut self) {
+        match &mut self.work {
+            Work::Make { segment, bytes, made } => *made = Some(make_durable(&*self.disk, *segment, *bytes)),
+            Work::Seal { sealing, sealed } => *sealed = Some(sealing.run(&*self.disk).map(Box::new)),
+        }
+    }
+}
+
+/// With its space synced, so that the first sync of a record has less to do.
+fn make_durable<D: Disk>(disk: &D, segment: u32, bytes: u32) -> Result<NextSegment<D::File>, DiskError> {
+    let next = NextSegment::make(disk, segment, bytes)?;
+    disk.sync(&next.file)?;
+    Ok(next)
+}
+
+impl<D: Disk> Log<D> {
+    /// The next thing to do. It must come back by [`Log::finish_job`]; until then there is no other.
+    pub fn next_job(&mut self) -> Option<Job<D>> {
+        let free = match self.jobs {
+            Jobs::Free => true,
+            Jobs::UnderWay => false,
+            Jobs::PutOff(newest) => newest != self.newest(),
+        };
+        if !free || self.failed.is_some() {
+            return None;
+        }
+        let work = if self.wants_next_segment() {
+            self.next_segment += 1;
+            Work::Make { segment: self.next_segment - 1, bytes: self.settings.segment_bytes, made: None }
+        } else {
+            Work::Seal { sealing: self.next_sealing()?, sealed: None }
+        };
+        self.jobs = Jobs::UnderWay;
+        Some(Job { disk: self.disk.clone(), work })
+    }
+
+    /// Takes over what a job has come to. One that was not run is handed out again. After a full disk, or without
+    /// a descriptor for a new file, nothing is handed out until the next segment is begun; any other error
+    /// poisons the log.
+    pub fn finish_job(&mut self, job: Job<D>) -> Result<(), AppendError> {
+        self.jobs = Jobs::Free;
+        if let Some(error) = &self.failed {
+            return Err(AppendError::Poisoned(error.clone()));
+        }
+        let done = match job.work {
+            Work::Make { made, .. } => made.transpose().map(|made| self.take_over(made)),
+            Work::Seal { sealing, sealed: Some(sealed) } => {
+                sealed.and_then(|sealed| self.install_sealing(&sealing, *sealed))
+            }
+            Work::Seal { sealed: None, .. } => Ok(()),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(DiskError { kind: DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles, .. }) => {
+                self.jobs = Jobs::PutOff(self.newest());
+                Ok(())
+            }
+            Err(error) => Err(self.poison(error)),
+        }
+    }
+
+    /// Do so many segments wait for a job that the one under way should be finished before the next append?
+    pub fn is_behind(&self) -> bool {
+        self.jobs == Jobs::UnderWay && self.finished.len() > MAX_UNSEALED
+    }
+
+    /// Does jobs until few segments wait for one. If one is under way elsewhere, its driver has to.
+    pub(super) fn catch_up(&mut self) -> Result<(), AppendError> {
+        while self.finished.len() > MAX_UNSEALED {
+            let Some(job) = self.next_job() else { break };
+            self.do_job(job)?;
+        }
+        Ok(())
+    }
+
+    /// Does all jobs there are, here and now: for a driver without a thread for them.
+    pub fn do_jobs(&mut self) -> Result<(), AppendError> {
+        while let Some(job) = self.next_job() {
+            self.do_job(job)?;
+        }
+        Ok(())
+    }
+
+    fn do_job(&mut self, mut job: Job<D>) -> Result<(), AppendError> {
+        job.run();
+        self.finish_job(job)
+    }
+
+    /// Numbers ascend in the order of writing: what was made too late for its number is of no use.
+    fn take_over(&mut self, made: Option<NextSegment<D::File>>) {
+        let Some(made) = made else { return };
+        if made.segment > self.newest() && self.ahead.is_none() {
+            self.ahead = Some(made);
+        } else {
+            made.discard(&*self.disk);
+        }
+    }
+
+    /// Half a segment is time enough to make the next one, and a log that is hardly written to does without.
+    fn wants_next_segment(&self) -> bool {
+        let half = self.active.as_ref().is_some_and(|active| active.tail.end > active.bytes / 2);
+        half && self.ahead.is_none()
+    }
+}

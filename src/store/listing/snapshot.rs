@@ -1,0 +1,26 @@
+//! What a listing is made from: the segments of one instant.
+
+use crate::store::key_file::SharedRun;
+use crate::store::sealed::SealedSegment;
+use crate::store::{Disk, Log};
+use std::sync::Arc;
+
+/// All entries of a log at one instant, shared with it. Segments that are compacted away meanwhile make it stale:
+/// their key files go when the next compaction begins.
+#[derive(Debug, Clone)]
+pub struct KeySnapshot {
+    /// Ascending by number.
+    pub(super) sealed: Vec<SealedSegment>,
+    /// What is not sealed.
+    pub(super) pieces: Vec<Arc<SharedRun>>,
+}
+
+impl<D: Disk> Log<D> {
+    /// The entries of now. Everything that an append has been answered for is in it.
+    pub fn key_snapshot(&self) -> KeySnapshot {
+        KeySnapshot {
+            sealed: self.identity.sealed.segments.clone(),
+            pieces: self.tails().flat_map(|tail| tail.run.shared()).collect(),
+        }
+    }
+}
