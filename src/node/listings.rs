@@ -77,13 +77,6 @@ enum Due {
     Late(u64),
 }
 
-/// What to do if nobody is left to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Otherwise {
-    Fail,
-    Wait,
-}
-
 /// The node around the listings.
 pub(super) struct Scope<'a> {
     pub(super) view: &'a View,
@@ -134,7 +127,7 @@ impl Listings {
         let id = self.number();
         self.open.insert(id, listing);
         self.timers.insert((turn.now.time + timeout, Due::Deadline(id)));
-        self.ask_missing(turn, scope, id, Otherwise::Fail);
+        self.ask_missing(turn, scope, id);
     }
 
     /// A peer asks for this node's keys.
@@ -198,7 +191,7 @@ impl Listings {
     }
 
     /// Asks whoever is still needed.
-    fn ask_missing(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, id: u64, otherwise: Otherwise) {
+    fn ask_missing(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, id: u64) {
         let Some(listing) = self.open.get_mut(&id) else { return };
         let rank = |node: NodeId| {
             let late = self.late.contains(&node);
@@ -207,7 +200,6 @@ impl Listings {
         };
         let asks = match listing.cover.missing(&scope.view.layout, rank) {
             Ok(asks) => asks,
-            Err(_) if otherwise == Otherwise::Wait => return,
             Err(uncovered) => {
                 let origin = Origin::Client { request: listing.request };
                 let (required, reachable) = (uncovered.required, uncovered.reachable);
@@ -242,7 +234,7 @@ impl Listings {
         if let Some(listing) = self.open.get_mut(&id) {
             listing.cover.late(*node, partitions);
         }
-        self.ask_missing(turn, scope, id, Otherwise::Wait);
+        self.ask_missing(turn, scope, id);
     }
 
     fn ask_answered(
@@ -264,7 +256,7 @@ impl Listings {
             None => listing.cover.unfit(node, &partitions),
         }
         if !listing.cover.is_complete(&scope.view.layout) {
-            return self.ask_missing(turn, scope, id, Otherwise::Fail);
+            return self.ask_missing(turn, scope, id);
         }
         if let Some(Listing { request, query, cover, .. }) = self.close(id) {
             turn.answer(Origin::Client { request }, Outcome::Listed(cover.merged(query.limit)));

@@ -23,7 +23,7 @@ pub struct Cover {
 enum Standing {
     /// It is asked.
     Asked,
-    /// It is asked, and another is asked in its place.
+    /// It is asked, and another is asked in its place if there is one.
     Late,
     /// It has answered.
     Answered,
@@ -47,7 +47,8 @@ impl Cover {
     }
 
     /// Whom to ask for what, besides those who were. Of a partition's replicas those that `rank` lowest come first;
-    /// those it does not rank cannot be asked. Ranking them alike everywhere, few nodes are asked.
+    /// those it does not rank cannot be asked. Ranking them alike everywhere, few nodes are asked. Late ones may answer
+    /// yet: with nobody to stand in for them they are waited for.
     pub fn missing(
         &self,
         layout: &Layout,
@@ -59,14 +60,15 @@ impl Cover {
             let standing = self.standing.get(&partition).unwrap_or(&nobody);
             let counted = |standing: &&Standing| matches!(standing, Standing::Asked | Standing::Answered);
             let have = standing.values().filter(counted).count();
+            let late = standing.values().filter(|standing| **standing == Standing::Late).count();
             let new = layout.primaries(partition).iter().filter(|node| !standing.contains_key(node));
             let mut new: Vec<(u64, NodeId)> = new.filter_map(|node| Some((rank(*node)?, *node))).collect();
-            let wanted = self.required.saturating_sub(have);
-            if new.len() < wanted {
-                return Err(Uncovered { required: self.required, reachable: have + new.len() });
+            let reachable = have + late + new.len();
+            if reachable < self.required {
+                return Err(Uncovered { required: self.required, reachable });
             }
             new.sort_unstable();
-            for (_, node) in new.into_iter().take(wanted) {
+            for (_, node) in new.into_iter().take(self.required.saturating_sub(have)) {
                 asks.entry(node).or_default().push(partition);
             }
         }
@@ -78,7 +80,7 @@ impl Cover {
         self.set(node, partitions, Standing::Asked);
     }
 
-    /// It takes long: whatever it was asked for may be asked of others, too.
+    /// It takes long: whatever it was asked for is asked of others, too, as far as there are others.
     pub fn late(&mut self, node: NodeId, partitions: &[PartitionId]) {
         self.set(node, partitions, Standing::Late);
     }
@@ -183,6 +185,19 @@ mod tests {
         cover.unfit(primaries[1], &[partition]);
         let uncovered = cover.missing(&layout, |node| Some(node.0));
         assert_eq!(uncovered, Err(Uncovered { required: 2, reachable: 1 }));
+    }
+
+    #[test]
+    fn a_late_node_that_nobody_can_stand_in_for_is_waited_for() {
+        let (layout, mut cover) = (layout(3), Cover::new(3));
+        let all: Vec<PartitionId> = layout.partitioning.all().collect();
+        [1, 2, 3].into_iter().for_each(|node| cover.asked(NodeId(node), &all));
+        cover.late(NodeId(2), &all);
+        cover.answer(NodeId(1), &all, page(&[], None));
+        assert_eq!(cover.missing(&layout, |node| Some(node.0)), Ok(BTreeMap::new()));
+        cover.unfit(NodeId(2), &all);
+        let uncovered = cover.missing(&layout, |node| Some(node.0));
+        assert_eq!(uncovered, Err(Uncovered { required: 3, reachable: 2 }));
     }
 
     #[test]
