@@ -162,6 +162,12 @@ impl SimDisk {
         self.lock_state().faults.power_left
     }
 
+    /// Is the power gone, and the process not yet ended?
+    pub fn is_dark(&self) -> bool {
+        let state = self.lock_state();
+        state.faults.power_left == Some(0) && state.faults.refused.is_some()
+    }
+
     /// The call in which the power went, if it did.
     pub fn refused(&self) -> Option<Operation> {
         self.lock_state().faults.refused.clone()

@@ -191,6 +191,8 @@ impl Machine for DunlinMachine {
             self.disk.set_capacity(if faults.full { self.disk.used() } else { u64::MAX });
         }
         match faults.calls_left {
+            // Power does not come back to a process that was cut off: a job of it may hold the error for a while.
+            _ if self.disk.is_dark() => {}
             Some(calls) => self.disk.cut_power_after(calls),
             None if self.faults.calls_left.is_some() => self.disk.cut_power_after(u64::MAX),
             None => {}
