@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Two kinds: the next segment is made before the active one is full, and a finished segment gets its key file and
-//! its checkpoint. One job at a time. A job that never comes back costs nothing but the next opening's time.
+//! its checkpoint. One job at a time. A job that never
+//! comes back, because the process ends, costs nothing but the next opening's time.
 
 use super::next_segment::NextSegment;
 use super::seal::{Sealed, Sealing};
@@ -102,6 +103,14 @@ impl<D: Disk> Log<D> {
             }
             Err(error) => Err(self.poison(error)),
         }
+    }
+
+    /// The job under way will never come back: whoever did it has panicked, and what it has done is unknown. As after
+    /// a failed one, the process must end.
+    pub fn lose_job(&mut self) -> AppendError {
+        let (operation, file) = ("finish", "segment".to_owned());
+        let detail = "the thread that makes and seals segments has panicked".to_owned();
+        self.poison(DiskError { kind: DiskErrorKind::Failed, operation, file, detail })
     }
 
     /// Do so many segments wait for a job that the one under way should be finished before the next append?
