@@ -32,6 +32,7 @@ mod tests {
     use super::*;
     use crate::causal::{Dot, DotSet};
     use crate::ring::PartitionId;
+    use crate::store::key_file::key_file_name;
     use crate::store::memory::MemoryDisk;
     use crate::store::{Birth, Body, CodecOptions, Durability, OpenOptions, Opened, Opening, Record, open};
 
@@ -78,6 +79,36 @@ mod tests {
     fn the_counters_of_the_actor_before_do_not_count() {
         assert_eq!(counter_after(5, 0), (Actor(8), 0));
         assert_eq!(counter_after(5, 2), (Actor(8), 2));
+    }
+
+    #[test]
+    fn a_renewal_while_a_segment_is_being_sealed_counts_whatever_the_job_has_written() {
+        let disk = Arc::new(MemoryDisk::default());
+        let mut log = opened(&disk, 7).log;
+        let mut counter = 0;
+        while log.next_sealing().is_none() {
+            counter += 1;
+            log.append(&[minted(7, counter)]).unwrap();
+        }
+        let sealing = loop {
+            let mut job = log.next_job().unwrap();
+            job.run();
+            if disk.open(&key_file_name(1)).is_ok() {
+                break job;
+            }
+            log.finish_job(job).unwrap();
+        };
+        log.renew(Actor(8)).unwrap();
+        let sealed = log.identity.sealed.clone();
+        log.finish_job(sealing).unwrap();
+        assert_eq!(log.identity.sealed, sealed, "its checkpoint has the counters of the actor before");
+        log.append(&[minted(8, 1)]).unwrap();
+        log.do_jobs().unwrap();
+        assert!(log.identity.sealed.through > sealed.through, "it is sealed again");
+        let recovered = opened(&Arc::new(disk.copied()), 9).recovered;
+        assert_eq!((recovered.opening, recovered.actor), (Opening::Kept, Actor(8)));
+        let table = &recovered.tables[&PARTITION];
+        assert_eq!((table.minted, table.clock.len()), (1, counter + 1));
     }
 
     #[cfg(feature = "mutants")]
