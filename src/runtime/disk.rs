@@ -201,15 +201,19 @@ fn write_zeros(file: &File, length: u64) -> io::Result<()> {
 }
 
 fn failure(operation: &'static str, file: &str, error: &io::Error) -> DiskError {
+    DiskError { kind: kind_of(error), operation, file: file.to_owned(), detail: error.to_string() }
+}
+
+/// What an error of the system is to the store.
+pub(super) fn kind_of(error: &io::Error) -> DiskErrorKind {
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    let kind = match error.kind() {
+    match error.kind() {
         _ if matches!(number, Some(Errno::MFILE | Errno::NFILE)) => DiskErrorKind::TooManyOpenFiles,
         ErrorKind::NotFound => DiskErrorKind::NotFound,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskErrorKind::Full,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => DiskErrorKind::Refused,
         _ => DiskErrorKind::Failed,
-    };
-    DiskError { kind, operation, file: file.to_owned(), detail: error.to_string() }
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Who this node is, from its files: layout, certificate's name, secrets that stay with the directory.
 
-use super::server::ServeError;
+use super::serve_error::ServeError;
 use super::settings::Settings;
 use crate::base::{NodeId, WallTime};
 use crate::ring::Layout;
+use crate::store::FileName;
 use rand::Rng;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
@@ -26,6 +27,12 @@ const INCARNATION_FILE: &str = "incarnation";
 /// Bytes of the endpoints' secret: 64 for the reset key, 8 for connection ids.
 const ENDPOINT_SECRET_BYTES: usize = 72;
 
+/// Is this the name of a file that is made here, or half-made?
+pub(super) fn is_own_file(name: &FileName) -> bool {
+    let name = name.0.strip_suffix(".new").unwrap_or(&name.0);
+    [LAYOUT_FILE, NODE_FILE, ENDPOINT_SECRET_FILE, INCARNATION_FILE].contains(&name)
+}
+
 /// What a node is, beside its data.
 pub(super) struct NodeIdentity {
     pub(super) node: NodeId,
@@ -40,7 +47,7 @@ impl NodeIdentity {
     /// Reads the directory, making on its first start what it lacks.
     pub(super) fn load(settings: &Settings, wall: WallTime) -> Result<NodeIdentity, ServeError> {
         let directory = &settings.node.data_dir;
-        fs::create_dir_all(directory).map_err(|error| refused(directory, &error))?;
+        make(directory)?;
         let (layout, first) = layout(settings, directory)?;
         let node = check(settings, &layout)?;
         bind_to_node(directory, node, &layout)?;
@@ -53,6 +60,16 @@ impl NodeIdentity {
     }
 }
 
+/// Makes the data directory if it is not there yet.
+fn make(directory: &Path) -> Result<(), ServeError> {
+    fs::create_dir_all(directory).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            ServeError::Refused(format!("node.data_dir {}: not a directory", directory.display()))
+        }
+        _ => ServeError::of_file(directory, &error),
+    })
+}
+
 /// The kept layout, or the configured one with its text, to be kept once it is found right.
 fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<String>), ServeError> {
     let kept = directory.join(LAYOUT_FILE);
@@ -60,9 +77,9 @@ fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<Strin
         Ok(text) => (&kept, text, false),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let path = &settings.cluster.layout_file;
-            (path, fs::read_to_string(path).map_err(|error| refused(path, &error))?, true)
+            (path, fs::read_to_string(path).map_err(|error| ServeError::of_file(path, &error))?, true)
         }
-        Err(error) => return Err(refused(&kept, &error)),
+        Err(error) => return Err(ServeError::of_file(&kept, &error)),
     };
     let layout: Layout = serde_json::from_str(&text)
         .map_err(|error| ServeError::Refused(format!("{}: not a layout: {error}", path.display())))?;
@@ -81,7 +98,7 @@ fn bind_to_node(directory: &Path, node: NodeId, layout: &Layout) -> Result<(), S
             text.trim()
         ))),
         Err(error) if error.kind() == ErrorKind::NotFound => write_durably(directory, NODE_FILE, ours.as_bytes()),
-        Err(error) => Err(refused(&path, &error)),
+        Err(error) => Err(ServeError::of_file(&path, &error)),
     }
 }
 
@@ -117,7 +134,7 @@ fn endpoint_secret(directory: &Path) -> Result<([u8; 64], u64), ServeError> {
             write_durably(directory, ENDPOINT_SECRET_FILE, &bytes)?;
             bytes
         }
-        Err(error) => return Err(refused(&path, &error)),
+        Err(error) => return Err(ServeError::of_file(&path, &error)),
     };
     let split = bytes.split_first_chunk::<64>().and_then(|(reset, rest)| Some((*reset, rest.first_chunk::<8>()?)));
     let (reset, connection) = split.ok_or_else(|| {
@@ -136,7 +153,7 @@ fn next_incarnation(directory: &Path, wall: WallTime) -> Result<u64, ServeError>
     let before = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse::<u64>().unwrap_or(0),
         Err(error) if error.kind() == ErrorKind::NotFound => 0,
-        Err(error) => return Err(refused(&path, &error)),
+        Err(error) => return Err(ServeError::of_file(&path, &error)),
     };
     let incarnation = wall.0.max(before.saturating_add(1));
     write_durably(directory, INCARNATION_FILE, incarnation.to_string().as_bytes())?;
@@ -154,9 +171,5 @@ fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Serve
         let directory = rustix::fs::open(directory, OFlags::RDONLY, Mode::empty())?;
         Ok(rustix::fs::fsync(directory)?)
     };
-    written().map_err(|error| refused(&path, &error))
-}
-
-fn refused(path: &Path, error: &std::io::Error) -> ServeError {
-    ServeError::Refused(format!("{}: {error}", path.display()))
+    written().map_err(|error| ServeError::of_file(&path, &error))
 }

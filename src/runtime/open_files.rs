@@ -1,9 +1,14 @@
 //! How many files and sockets the process may have open.
 
+use crate::store::{MAX_OPEN_KEY_FILES, MAX_OPEN_SEGMENTS};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Segments, the data directory, the endpoints, the log: what a node has open beside its clients' connections.
-const OWN_FILES: u64 = 512;
+/// What a node has open beside its clients' connections and the files that reading and listing keep: the log's own,
+/// compaction's and the scrub's, the data directory, the endpoints.
+const OTHER_FILES: u64 = 256;
+
+/// All that is not a client's connection.
+const OWN_FILES: u64 = (MAX_OPEN_SEGMENTS + MAX_OPEN_KEY_FILES) as u64 + OTHER_FILES;
 
 /// The limits on open files; none is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,5 +45,16 @@ impl OpenFiles {
         if self.soft.is_some_and(|soft| soft < wanted) {
             tracing::warn!(wanted, "too few open files for all the connections that are allowed; raise the hard limit");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_say_how_many_descriptors_a_node_wants() {
+        let page = include_str!("../../docs/operations.md");
+        assert!(page.contains(&format!("`limits.max_connections` and {OWN_FILES} more")), "{OWN_FILES}");
     }
 }

@@ -17,11 +17,13 @@ use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
 use super::scrubber;
+pub use super::serve_error::ServeError;
 use super::settings::Settings;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource};
 use super::transport::limits::max_frame_bytes;
 use super::transport::{Received, Transport, TransportConfig};
+use super::unknown_files;
 use super::upkeep::{self, Stop, Upkeep};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
@@ -40,23 +42,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 /// answer may take half a minute, and nobody wants to know any more.
 pub const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// Why a node ended other than by being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Files or addresses the settings name cannot be used.
-    #[error("{0}")]
-    Refused(String),
-    /// A failed fsync: nothing is known about un-synced writes (PROTOCOL R17).
-    #[error("the store is poisoned: {0}")]
-    StorePoisoned(String),
-    /// Another process has this node's identity: the two must not go on side by side.
-    #[error("the node's identity is taken: {0}")]
-    IdentityTaken(String),
-    /// Anything else.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// Runs a node until `shutdown`.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
     OpenFiles::raise().report(settings.limits.http().max_connections);
@@ -64,6 +49,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;
     let disk = open_disk(&settings)?;
+    unknown_files::report(&disk);
     let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk))?;
     report(&recovered);
     let (transport, received) = bind_transport(&settings, &identity, &tls, epoch)?;
@@ -247,7 +233,8 @@ fn bind_transport(
 }
 
 fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {
-    let disk = RealDisk::open(&settings.node.data_dir).map_err(|error| ServeError::Refused(error.to_string()))?;
+    let directory = &settings.node.data_dir;
+    let disk = RealDisk::open(directory).map_err(|error| ServeError::of_store(directory, &error.into()))?;
     Ok(Arc::new(disk))
 }
 
@@ -266,7 +253,7 @@ fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDis
             "{}: another process has this data directory; one node, one directory",
             directory.display()
         )),
-        error => ServeError::Refused(format!("{}: {error}", directory.display())),
+        error => ServeError::of_store(directory, &error),
     })
 }
 
@@ -387,7 +374,7 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
 }
 
 fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
-    let bytes = std::fs::read(path).map_err(|error| ServeError::Refused(format!("{}: {error}", path.display())))?;
+    let bytes = std::fs::read(path).map_err(|error| ServeError::of_file(path, &error))?;
     let secret = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
         let (path, found) = (path.display(), bytes.len());
         ServeError::Refused(format!("{path}: a secret has exactly 32 bytes, this file has {found}"))

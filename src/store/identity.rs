@@ -84,7 +84,8 @@ pub(super) fn identity_name() -> FileName {
     FileName("identity".into())
 }
 
-fn new_identity_name() -> FileName {
+/// The identity while it is being written.
+pub(super) fn new_identity_name() -> FileName {
     FileName("identity.new".into())
 }
 

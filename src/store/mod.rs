@@ -25,6 +25,7 @@ mod log;
 #[cfg(test)]
 mod memory;
 mod mend;
+mod names;
 mod next_segment;
 mod open;
 mod place;
@@ -54,13 +55,14 @@ pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
 pub use job::Job;
-pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, Reach};
+pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, MAX_OPEN_KEY_FILES, Reach};
 pub use log::{AppendError, Log};
 #[cfg(test)]
 pub(crate) use memory::MemoryDisk;
+pub use names::is_store_file;
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Holder, LostRecord, Moved, Place, Sequence};
-pub use reader::{ReadError, Reader};
+pub use reader::{MAX_OPEN_SEGMENTS, ReadError, Reader};
 pub use record::{Body, HintBody, Record};
 pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};
 pub use table::{Leftover, PartitionTable, Published};

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Most segment files kept open: at 64 MiB each they cover 16 GiB, with a quarter of the customary 1,024
 /// descriptors of a process.
-const MAX_OPEN_FILES: usize = 256;
+pub const MAX_OPEN_SEGMENTS: usize = 256;
 
 /// Most places remembered of one segment where a record could not be read. That there is one is enough to have
 /// all of it verified; which ones matters only where a checksum fits and the contents do not.
@@ -343,7 +343,7 @@ impl<F> Segments<F> {
         self.openings += 1;
         *admitted.used.get_mut() = self.openings;
         self.open_files += usize::from(admitted.file.replace(file).is_none());
-        if self.open_files > MAX_OPEN_FILES {
+        if self.open_files > MAX_OPEN_SEGMENTS {
             self.close_oldest();
         }
     }

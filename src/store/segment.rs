@@ -117,6 +117,13 @@ pub(super) fn quarantine_name(segment: u32) -> FileName {
     FileName(format!("damaged-{segment:08x}.log"))
 }
 
+/// Is this the name of a segment that was set aside?
+pub(super) fn is_quarantine(name: &FileName) -> bool {
+    let digits = name.0.strip_prefix("damaged-").and_then(|rest| rest.strip_suffix(".log"));
+    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    number.is_some_and(|number| quarantine_name(number) == *name)
+}
+
 /// The segment a file holds, if its name is a segment's.
 pub(super) fn segment_of(name: &FileName) -> Option<u32> {
     let digits = name.0.strip_prefix("segment-")?.strip_suffix(".log")?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most key files whose descriptors are kept: at 64 MiB a segment they cover 8 GiB. Those beyond are opened for each
 /// block that is read (about 5 us more).
-const MAX_KEPT: usize = 128;
+pub const MAX_OPEN_KEY_FILES: usize = 128;
 
 /// Lists keys, on any thread. One for each store: it remembers what it has opened.
 pub struct KeyLister<D: Disk> {
@@ -82,7 +82,7 @@ impl<D: Disk> KeyLister<D> {
         let (descriptor, known) = {
             let open = self.lock();
             let kept = open.values().filter(|open| open.descriptor == Descriptor::Kept).count();
-            let descriptor = if kept < MAX_KEPT { Descriptor::Kept } else { Descriptor::PerRead };
+            let descriptor = if kept < MAX_OPEN_KEY_FILES { Descriptor::Kept } else { Descriptor::PerRead };
             let known = open.get(&sealed.segment).filter(|open| open.generation == sealed.generation);
             (descriptor, known.map(|open| open.file.clone()))
         };

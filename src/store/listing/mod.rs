@@ -22,6 +22,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use lister::{KeyLister, ListError};
+pub use lister::{KeyLister, ListError, MAX_OPEN_KEY_FILES};
 pub use page::{KeyPage, KeyQuery, Reach};
 pub use snapshot::KeySnapshot;

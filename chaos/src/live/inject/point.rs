@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+/// `dunlin serve` did not start, or ended, and starting it again may help.
+const FAILED: i32 = 1;
+
 /// `dunlin serve` could not make a write durable.
 const STORE_POISONED: i32 = 10;
 
@@ -121,7 +124,7 @@ impl Point {
             // strace ends as what it traces does.
             (Fault::Kill, _) => status.signal() == Some(SIGKILL),
             (Fault::Error, Phase::Opening) => {
-                matches!(status.code(), Some(1 | 2 | STORE_POISONED)) && says_error(words)
+                matches!(status.code(), Some(FAILED | STORE_POISONED)) && says_error(words)
             }
             (Fault::Error, _) => status.code() == Some(STORE_POISONED) && words.contains("the store is poisoned: "),
         };

@@ -1,0 +1,53 @@
+//! Which files of a data directory are the store's.
+
+use super::FileName;
+use super::checkpoint::is_checkpoint;
+use super::identity::{doubt_name, genesis_name, identity_name, marker_name, new_identity_name};
+use super::key_file::segment_of_key_file;
+use super::segment::{is_quarantine, is_unfinished, segment_of};
+
+/// Is this the name of a file that a store makes or heeds? Others are left alone.
+pub fn is_store_file(name: &FileName) -> bool {
+    let single = [identity_name(), new_identity_name(), marker_name(), doubt_name(), genesis_name()];
+    single.contains(name)
+        || segment_of(name).is_some()
+        || segment_of_key_file(name).is_some()
+        || is_unfinished(name)
+        || is_quarantine(name)
+        || is_checkpoint(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryDisk;
+    use crate::store::segment::{quarantine_name, unfinished_name};
+    use crate::store::{Birth, CodecOptions, Disk, Durability, OpenOptions, open};
+    use std::sync::Arc;
+
+    #[test]
+    fn every_file_that_a_store_makes_is_its_own_and_no_other() {
+        let disk = Arc::new(MemoryDisk::default());
+        let options = OpenOptions {
+            fresh_actor: crate::causal::Actor(7),
+            segment_bytes: 4096,
+            durability: Durability::Fsync,
+            boot: 1,
+            birth: Birth::Complete,
+            codec: CodecOptions::default(),
+        };
+        let mut log = open(disk.clone(), options).unwrap().log;
+        let body = crate::store::Body::Join { dots: crate::causal::DotSet::EMPTY };
+        let record = crate::store::Record { partition: crate::ring::PartitionId(1), body };
+        (0..300).for_each(|_| drop(log.append(std::slice::from_ref(&record)).unwrap()));
+        log.do_jobs().unwrap();
+        let names = disk.list().unwrap();
+        let has = |part: &str| names.iter().any(|name| name.0.contains(part));
+        assert!(["identity", ".log", ".idx", "checkpoint-"].into_iter().all(has), "{names:?}");
+        assert_eq!(names.iter().find(|name| !is_store_file(name)), None);
+        assert!(is_store_file(&quarantine_name(7)) && is_store_file(&unfinished_name(7)));
+        for name in ["segment-00000001.log.bak", "identity~", "layout.json", "checkpoint", "damaged-7.log"] {
+            assert!(!is_store_file(&FileName(name.into())), "{name}");
+        }
+    }
+}

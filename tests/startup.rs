@@ -1,0 +1,124 @@
+//! What a node says of a data directory that it cannot use, by the program itself.
+
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use dunlin::runtime::disk::RealDisk;
+use dunlin::store::Disk;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A user without rights, for whom permissions count: they do not for the superuser.
+const NOBODY: u32 = 65534;
+
+/// The files of a cluster of one node.
+struct Node {
+    directory: tempfile::TempDir,
+}
+
+impl Node {
+    fn made() -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_dunlin"))
+            // Nobody gets so far as to listen there.
+            .args(["cluster", "init", "--nodes", "a=127.0.0.1:7400", "--replicas", "1", "--dir"])
+            .arg(directory.path().join("cluster"))
+            .output();
+        assert!(output.unwrap().status.success());
+        Node { directory }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.path().join("cluster").join("a")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home().join("data")
+    }
+
+    fn serve(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        command.args(["serve", "--config"]).arg(self.home().join("node.toml"));
+        command
+    }
+
+    /// The same as a user for whom permissions count.
+    fn serve_unprivileged(&self) -> Command {
+        let mut command = self.serve();
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755)).unwrap();
+            give_away(&self.directory.path().join("cluster"));
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+}
+
+fn give_away(path: &Path) {
+    chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_away(&entry.unwrap().path()));
+    }
+}
+
+/// The exit status, and the last line.
+fn ended(mut command: Command) -> (Option<i32>, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), words.lines().last().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_named_as_such() {
+    let node = Node::made();
+    fs::remove_dir_all(node.data()).unwrap();
+    fs::write(node.data(), "").unwrap();
+    let (status, words) = ended(node.serve());
+    assert_eq!((status, words), (Some(2), format!("dunlin: node.data_dir {}: not a directory", node.data().display())));
+}
+
+#[test]
+fn a_directory_or_file_without_permission_is_named_with_what_is_needed() {
+    let node = Node::made();
+    let needed = "the node's user has to own the data directory and its files, on a file system that is not read-only";
+    let command = node.serve_unprivileged();
+    fs::set_permissions(node.data(), Permissions::from_mode(0o555)).unwrap();
+    let (status, words) = ended(command);
+    assert!(status == Some(2) && words.contains("Permission denied") && words.ends_with(needed), "{status:?} {words}");
+    assert!(words.contains(node.data().to_str().unwrap()), "{words}");
+    fs::set_permissions(node.data(), Permissions::from_mode(0o755)).unwrap();
+    let identity = node.data().join("identity");
+    fs::write(&identity, "").unwrap();
+    fs::set_permissions(&identity, Permissions::from_mode(0o000)).unwrap();
+    let (status, words) = ended(node.serve_unprivileged());
+    assert!(status == Some(2) && words.contains("open identity: Permission denied"), "{status:?} {words}");
+    assert!(words.ends_with(needed), "{words}");
+}
+
+#[test]
+fn too_few_descriptors_are_named() {
+    let node = Node::made();
+    let mut command = Command::new("sh");
+    // Whichever call is the first to lack one.
+    command.args(["-c", "ulimit -n 9; exec \"$0\" serve --config \"$1\"", env!("CARGO_BIN_EXE_dunlin")]);
+    command.arg(node.home().join("node.toml"));
+    let (status, words) = ended(command);
+    assert!(status == Some(1) && words.contains("Too many open files"), "{status:?} {words}");
+}
+
+#[test]
+fn unknown_files_are_told_once_and_left_alone_and_a_directory_in_use_is_refused() {
+    let node = Node::made();
+    fs::write(node.data().join("notes.txt"), "").unwrap();
+    let held = RealDisk::open(node.data()).unwrap();
+    held.lock().unwrap();
+    let output = node.serve().stdin(Stdio::null()).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    let told: Vec<&str> = words.lines().filter(|line| line.contains("unknown files")).collect();
+    assert!(told.len() == 1 && told.iter().all(|line| line.contains("INFO") && line.contains("notes.txt")), "{words}");
+    assert!(output.status.code() == Some(2) && words.contains("another process has this data directory"), "{words}");
+    assert!(node.data().join("notes.txt").exists());
+}
