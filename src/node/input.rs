@@ -95,8 +95,8 @@ pub enum StoreAnswer {
     /// It is not in the log. The driver fails every later append of the shard the same way, until the
     /// shard says [`super::Effect::Resume`]: what was built on a lost record is lost with it (PROTOCOL R3).
     AppendFailed,
-    /// The record read.
-    Read(Box<Record>),
+    /// The record read; a cache of the driver may hold it, too.
+    Read(Arc<Record>),
     /// It could not be read: damage or an I/O error, never "not found".
     ReadFailed,
 }

@@ -208,7 +208,7 @@ impl Shard {
         match answer {
             StoreAnswer::Appended { place, sequence } => self.appended(turn, id, place, sequence),
             StoreAnswer::AppendFailed => self.append_failed(turn, id),
-            StoreAnswer::Read(record) => self.loaded(turn, id, Some(*record)),
+            StoreAnswer::Read(record) => self.loaded(turn, id, Some(Arc::unwrap_or_clone(record))),
             StoreAnswer::ReadFailed => self.loaded(turn, id, None),
         }
     }

@@ -39,6 +39,18 @@ pub struct Metrics {
     damaged_records: Counter,
     repaired_records: Counter,
     restart_needed: Gauge,
+    cache_hits: Counter,
+    cache_misses: Counter,
+    cache_bytes: Gauge,
+}
+
+/// How a look into the cache of hot records ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// The record was there.
+    Hit,
+    /// It has to be read.
+    Miss,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +101,9 @@ impl Metrics {
             damaged_records: Counter::default(),
             repaired_records: Counter::default(),
             restart_needed: Gauge::default(),
+            cache_hits: Counter::default(),
+            cache_misses: Counter::default(),
+            cache_bytes: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -118,6 +133,9 @@ impl Metrics {
         registry.register("repaired_records", repaired, self.repaired_records.clone());
         let restart = "1 if damage was found that only a restart repairs";
         registry.register("damage_needs_restart", restart, self.restart_needed.clone());
+        registry.register("cache_hits", "Records found in the cache of hot ones", self.cache_hits.clone());
+        registry.register("cache_misses", "Records read from the log instead", self.cache_misses.clone());
+        registry.register("cache_bytes", "Size of the cache of hot records", self.cache_bytes.clone());
         registry.register("ready", "1 if clients may be sent here", self.ready.clone());
     }
 
@@ -149,6 +167,19 @@ impl Metrics {
     /// Damage was found that only an opening can deal with.
     pub fn restart_needed(&self) {
         self.restart_needed.set(1);
+    }
+
+    /// A record was looked up in the cache of hot ones.
+    pub fn looked_up_in_cache(&self, lookup: Lookup) {
+        match lookup {
+            Lookup::Hit => self.cache_hits.inc(),
+            Lookup::Miss => self.cache_misses.inc(),
+        };
+    }
+
+    /// Bytes in the cache of hot records.
+    pub fn cached(&self, bytes: u64) {
+        self.cache_bytes.set(gauge(bytes));
     }
 
     /// Room on the disk.
@@ -240,6 +271,10 @@ mod tests {
         metrics.count_notice(Notice::HintStored);
         metrics.count_notice(Notice::HintStored);
         metrics.connection_opened();
+        for lookup in [Lookup::Hit, Lookup::Hit, Lookup::Miss] {
+            metrics.looked_up_in_cache(lookup);
+        }
+        metrics.cached(77);
         let hints = vec![HintStatus { target: NodeId(7), count: 3, bytes: 99 }];
         let text = metrics.render(&ClusterStatus { hints, ready: true, layout_version: 4, ..ClusterStatus::default() });
         for line in [
@@ -251,6 +286,9 @@ mod tests {
             "dunlin_hint_bytes{target=\"0000000000000007\"} 99",
             "dunlin_members{state=\"alive\"} 0",
             "dunlin_layout_version 4",
+            "dunlin_cache_hits_total 2",
+            "dunlin_cache_misses_total 1",
+            "dunlin_cache_bytes 77",
             "dunlin_ready 1",
             "# EOF",
         ] {

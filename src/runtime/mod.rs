@@ -19,6 +19,7 @@ pub mod detector;
 pub mod disk;
 mod driver;
 mod flusher;
+mod hot_cache;
 pub mod http;
 mod identity;
 mod listings;

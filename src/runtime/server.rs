@@ -7,6 +7,7 @@ use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
 use super::flusher::{self, FlushRequest};
+use super::hot_cache::HotCache;
 use super::http::{
     self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, MAX_LISTINGS, TokenSecrets,
     system_wall_clock,
@@ -73,7 +74,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let (flushed_sender, flushed) = mpsc::unbounded_channel();
     let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
-    let reads = ColdReads::start(reader.clone()).map_err(threads_refused)?;
+    let hot = HotCache::new(settings.storage.cache_bytes.0, Arc::clone(&metrics));
+    let reads = ColdReads::start(reader.clone(), hot).map_err(threads_refused)?;
     let listings = Listings::start(Arc::clone(&disk), &flusher).map_err(threads_refused)?;
     let (asks, asked) = upkeep::channel();
     let upkeep = start_upkeep(&settings, (&flusher, &asks), reader, &metrics).map_err(threads_refused)?;

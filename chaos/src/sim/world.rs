@@ -437,7 +437,7 @@ impl World {
         if record.is_none() {
             self.tally.count("disk: read failed");
         }
-        record.map_or(StoreAnswer::ReadFailed, |record| StoreAnswer::Read(Box::new(record)))
+        record.map_or(StoreAnswer::ReadFailed, |record| StoreAnswer::Read(Arc::new(record)))
     }
 
     // -- Network

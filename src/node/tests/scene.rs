@@ -338,7 +338,7 @@ impl Scene {
                 _ => station.log.get(number).filter(|_| there).cloned(),
             };
             let answer = match record {
-                Some(record) => StoreAnswer::Read(Box::new(record)),
+                Some(record) => StoreAnswer::Read(Arc::new(record)),
                 None => StoreAnswer::ReadFailed,
             };
             self.feed(at, Input::Store { shard, id, answer });

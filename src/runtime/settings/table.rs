@@ -105,6 +105,9 @@ settings! {
         /// Bytes that the scrub verifies in a second, at most. 0: damage is found only when it is read.
         scrub: Size = "8MiB", Bounds::between(0, 1 << 40);
         "Larger so that a round (all data once) takes less time: 8MiB verify 0.7 TB a day."
+        /// Memory for records that are read often. 0: none; reads then cost a system call each, no disk access while the page cache has them.
+        cache_bytes: Size = "64MiB", Bounds::between(0, 1 << 40);
+        "Larger where few keys get most reads; see the hits in dunlin_cache_hits_total."
         /// Free space at which puts are refused (507); deletes, repair and compaction go on. Puts are taken again with an eighth more.
         reserve_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
         "At least two segments. Larger where other programs write to the same disk."
