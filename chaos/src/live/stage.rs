@@ -12,7 +12,7 @@ use super::probe::Probe;
 use super::report::{Event, InputReport, Report, RotReport};
 use super::rot::{Rot, SEGMENT_BYTES, rot};
 use super::scenario::Scenario;
-use super::verify::read_back;
+use super::verify::{Of, read_back};
 use super::watch::Watch;
 use dunlin::base::Random;
 use std::collections::BTreeSet;
@@ -234,14 +234,23 @@ impl Stage {
         }
     }
 
-    /// Reads everything that was tried through every node, except these records.
+    /// Reads everything that was tried through every node from all replicas, except these records.
     pub(super) async fn read_back(&mut self, except: &BTreeSet<usize>) -> Result<(), String> {
+        self.read_from(self.cluster.replicas, except).await
+    }
+
+    /// Reads everything that was tried through every node from a majority: while a replica fills, there are no more.
+    pub(super) async fn read_from_majority(&mut self) -> Result<(), String> {
+        self.read_from(self.cluster.replicas / 2 + 1, &BTreeSet::new()).await
+    }
+
+    async fn read_from(&mut self, required: usize, except: &BTreeSet<usize>) -> Result<(), String> {
         let tried = self.load.with_book(|book| book.tried());
         let tried: Vec<(usize, State)> = tried.into_iter().filter(|(record, _)| !except.contains(record)).collect();
         let expected = (tried.len() * self.cluster.nodes.len()) as u64;
         let (fleet, records) = (Arc::clone(&self.load.fleet), Arc::clone(&self.load.records));
-        let clients = self.options.connections as usize;
-        let reading = read_back(self.cluster.urls(), fleet, records, tried, self.cluster.replicas, clients).await;
+        let (of, clients) = (Of { required, replicas: self.cluster.replicas }, self.options.connections as usize);
+        let reading = read_back(self.cluster.urls(), fleet, records, tried, of, clients).await;
         let reading = reading.map_err(|error| error.to_string())?;
         self.tell(&format!("{} reads in {:.1} s, {} wrong", reading.reads, reading.seconds, reading.violations));
         self.report.add_reading(reading, expected);

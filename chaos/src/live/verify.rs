@@ -1,4 +1,4 @@
-//! Reads every record back through every node, from all of its replicas.
+//! Reads every record back through every node, from as many of its replicas as is asked.
 
 use super::book::State;
 use super::fleet::Fleet;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Sent with every read: all replicas must answer, and nobody may stand in for one.
+/// Sent with every read: the replicas asked must answer, and nobody may stand in for one.
 const TIMEOUT: &str = "10s";
 
 /// How long the client waits: longer than the node may take.
@@ -51,13 +51,20 @@ pub(super) struct Reading {
     pub(super) told: Vec<String>,
 }
 
+/// From how many replicas each record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Of {
+    pub(super) required: usize,
+    pub(super) replicas: usize,
+}
+
 /// The work of all readers.
 struct Readers {
     client: Client,
     fleet: Arc<Fleet>,
     records: Arc<Records>,
     tried: Vec<(usize, State)>,
-    replicas: usize,
+    of: Of,
     inner: Mutex<Inner>,
 }
 
@@ -76,12 +83,12 @@ pub(super) async fn read_back(
     fleet: Arc<Fleet>,
     records: Arc<Records>,
     tried: Vec<(usize, State)>,
-    replicas: usize,
+    of: Of,
     clients: usize,
 ) -> Result<Reading, ClientError> {
     let client = Client::new(urls)?.with_timeout(ANSWER_TIMEOUT);
     let begun = Instant::now();
-    let readers = Arc::new(Readers { client, fleet, records, tried, replicas, inner: Mutex::default() });
+    let readers = Arc::new(Readers { client, fleet, records, tried, of, inner: Mutex::default() });
     let mut running = JoinSet::new();
     for _ in 0..clients {
         let readers = Arc::clone(&readers);
@@ -122,7 +129,8 @@ impl Readers {
         let mut tries = 0;
         let found = loop {
             tries += 1;
-            let request = Request::get(&record.key).query("r", "all").query("sloppy", "false");
+            let required = self.of.required.to_string();
+            let request = Request::get(&record.key).query("r", &required).query("sloppy", "false");
             let found = found(&self.client.send(request.query("timeout", TIMEOUT).at(node)).await, &record);
             if tries == MAX_TRIES || !matches!(found, Found::Failed(_)) {
                 break found;
@@ -132,7 +140,10 @@ impl Readers {
         let mut inner = self.inner();
         inner.reading.reads += 1;
         inner.reading.retried += u64::from(tries > 1);
-        let wrong = judge(state, &found, self.replicas).err().or_else(|| inner.disagreement(number, state, &found));
+        let wrong = judge(state, &found, self.of).err().or_else(|| {
+            let same = self.of.required == self.of.replicas;
+            inner.disagreement(number, state, &found).filter(|_| same)
+        });
         if let Some(wrong) = wrong {
             inner.reading.violations += 1;
             if inner.reading.told.len() < MAX_TOLD_VIOLATIONS {
@@ -178,7 +189,7 @@ fn found(result: &Result<Answer, ClientError>, record: &Record) -> Found {
 }
 
 /// Is what was found what is promised?
-fn judge(state: State, found: &Found, replicas: usize) -> Result<(), String> {
+fn judge(state: State, found: &Found, of: Of) -> Result<(), String> {
     match (state, found) {
         (_, Found::Failed(why)) => Err(format!("cannot be read: {why}")),
         (_, Found::Siblings) => Err("has siblings, though all its writes were the same".into()),
@@ -190,8 +201,9 @@ fn judge(state: State, found: &Found, replicas: usize) -> Result<(), String> {
         }
         (State::NotWritten, Found::Value { .. }) => Err("was answered as not written, and is there".into()),
         (State::Acknowledged | State::InDoubt, Found::Value { acks, .. }) => {
-            let all = format!("{replicas}/{replicas}");
-            if *acks == all { Ok(()) } else { Err(format!("was read from {acks} replicas instead of {all}")) }
+            let Of { required, replicas } = of;
+            let enough = (required..=replicas).any(|number| *acks == format!("{number}/{replicas}"));
+            if enough { Ok(()) } else { Err(format!("was read from {acks} replicas instead of {required}/{replicas}")) }
         }
     }
 }
@@ -199,6 +211,8 @@ fn judge(state: State, found: &Found, replicas: usize) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: Of = Of { required: 3, replicas: 3 };
 
     fn value() -> Found {
         Found::Value { equal: true, length: 5, whole: false, acks: "3/3".into() }
@@ -210,16 +224,16 @@ mod tests {
 
     #[test]
     fn what_is_promised_is_accepted() {
-        assert_eq!(judge(State::Acknowledged, &value(), 3), Ok(()));
-        assert_eq!(judge(State::InDoubt, &value(), 3), Ok(()));
-        assert_eq!(judge(State::InDoubt, &Found::Nothing, 3), Ok(()));
-        assert_eq!(judge(State::NotWritten, &Found::Nothing, 3), Ok(()));
+        assert_eq!(judge(State::Acknowledged, &value(), ALL), Ok(()));
+        assert_eq!(judge(State::InDoubt, &value(), ALL), Ok(()));
+        assert_eq!(judge(State::InDoubt, &Found::Nothing, ALL), Ok(()));
+        assert_eq!(judge(State::NotWritten, &Found::Nothing, ALL), Ok(()));
     }
 
     #[test]
     fn every_broken_promise_is_noticed() {
         let notices = |state, found: &Found, word: &str| {
-            let wrong = judge(state, found, 3).unwrap_err();
+            let wrong = judge(state, found, ALL).unwrap_err();
             assert!(wrong.contains(word), "{wrong}");
         };
         notices(State::Acknowledged, &Found::Nothing, "lost");
@@ -231,6 +245,7 @@ mod tests {
         }
         let two = Found::Value { equal: true, length: 5, whole: false, acks: "2/3".into() };
         notices(State::Acknowledged, &two, "2/3");
+        assert_eq!(judge(State::Acknowledged, &two, Of { required: 2, ..ALL }), Ok(()));
     }
 
     #[test]
