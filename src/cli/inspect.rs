@@ -3,8 +3,8 @@
 use super::exit::Failure;
 use crate::runtime::disk::RealDisk;
 use crate::store::{
-    Closed, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError, Opening, Sequence,
-    inspect as look,
+    Closed, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError, Opening,
+    RenewalReason, Sequence, inspect as look,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,9 @@ impl fmt::Display for Report {
             Opening::Kept => writeln!(f, "opening it would keep the actor"),
             Opening::Renewed { reason } if reason.resets() => {
                 writeln!(f, "opening it would draw a new actor and fill again from the other replicas: {reason:?}")
+            }
+            Opening::Renewed { reason: RenewalReason::Restored } => {
+                writeln!(f, "a backup: opening it would draw a new actor and compare with the other replicas")
             }
             Opening::Renewed { reason } => writeln!(f, "opening it would draw a new actor: {reason:?}"),
         }

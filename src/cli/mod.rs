@@ -7,6 +7,7 @@
 //!
 //! A command is a struct of arguments with a `run`, in a file of its own, and a line in [`Command`].
 
+mod backup;
 mod bench;
 mod block_on;
 mod certs;
@@ -55,6 +56,7 @@ enum Command {
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Inspect(inspect::Inspect),
+    Backup(backup::Backup),
     Bench(Box<bench::Bench>),
 }
 
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => return client::export(&args),
         Command::Import(args) => return client::import(&args),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Backup(backup) => backup.run(),
         Command::Bench(bench) => bench.run(),
     };
     match result {

@@ -24,6 +24,10 @@ const ENDPOINT_SECRET_FILE: &str = "endpoint-secret";
 /// SWIM's number of the last start.
 const INCARNATION_FILE: &str = "incarnation";
 
+/// What a backup has of these files. The others are made anew: a secret that nobody else knows, and a number that
+/// the clock gives.
+pub(super) const KEPT_FILES: [&str; 2] = [NODE_FILE, LAYOUT_FILE];
+
 /// Bytes of the endpoints' secret: 64 for the reset key, 8 for connection ids.
 const ENDPOINT_SECRET_BYTES: usize = 72;
 

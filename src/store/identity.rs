@@ -20,6 +20,9 @@ const FORMAT_WITHOUT_SEALED: u32 = 1;
 /// Anything longer is not ours.
 const MAX_IDENTITY_BYTES: usize = 16 << 20;
 
+/// What a backup says of its directory: it is that of none.
+pub(super) const BACKUP: u64 = 0;
+
 /// When a write counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Durability {
@@ -51,7 +54,7 @@ pub(super) enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) actor: Actor,
-    /// [`Disk::identity`] of the directory it belongs to.
+    /// [`Disk::identity`] of the directory it belongs to, or [`BACKUP`].
     pub(super) directory: u64,
     /// Hash of the kernel's boot id of the last opening.
     pub(super) boot: u64,
@@ -97,6 +100,11 @@ pub(super) fn marker_name() -> FileName {
 /// Present after a record could not be verified: the next opening verifies all of them.
 pub(super) fn doubt_name() -> FileName {
     FileName("doubted".into())
+}
+
+/// Present in a backup until it is whole.
+pub(super) fn unfinished_backup_name() -> FileName {
+    FileName("backup-unfinished".into())
 }
 
 /// Put by the operator's `init` into the directory of a new cluster's node.

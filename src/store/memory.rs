@@ -21,6 +21,17 @@ impl MemoryDisk {
         MemoryDisk { files: Mutex::new(self.files().iter().map(copy).collect()), ..MemoryDisk::default() }
     }
 
+    /// Gives `other` a file of this disk under its name.
+    pub(super) fn link_to(&self, other: &MemoryDisk, name: &FileName) {
+        let file = self.files().get(name).cloned();
+        file.into_iter().for_each(|file| drop(other.files().insert(name.clone(), file)));
+    }
+
+    /// All files with their contents.
+    pub(super) fn contents(&self) -> BTreeMap<FileName, Vec<u8>> {
+        self.files().iter().map(|(name, file)| (name.clone(), locked(file).clone())).collect()
+    }
+
     /// Bytes that all reads have returned.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)

@@ -2,13 +2,16 @@
 
 use super::FileName;
 use super::checkpoint::is_checkpoint;
-use super::identity::{doubt_name, genesis_name, identity_name, marker_name, new_identity_name};
+use super::identity::{
+    doubt_name, genesis_name, identity_name, marker_name, new_identity_name, unfinished_backup_name,
+};
 use super::key_file::segment_of_key_file;
 use super::segment::{is_quarantine, is_unfinished, segment_of};
 
 /// Is this the name of a file that a store makes or heeds? Others are left alone.
 pub fn is_store_file(name: &FileName) -> bool {
-    let single = [identity_name(), new_identity_name(), marker_name(), doubt_name(), genesis_name()];
+    let markers = [marker_name(), doubt_name(), genesis_name(), unfinished_backup_name()];
+    let single = [identity_name(), new_identity_name()].into_iter().chain(markers).collect::<Vec<_>>();
     single.contains(name)
         || segment_of(name).is_some()
         || segment_of_key_file(name).is_some()

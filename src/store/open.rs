@@ -89,7 +89,7 @@ fn next_identity(options: &OpenOptions, directory: u64, survey: &Survey, verdict
     let birth = match verdict.opening {
         Opening::New if survey.genesis => Birth::Complete,
         Opening::New => options.birth,
-        Opening::Renewed { reason } if reason.resets() => Birth::Filling,
+        Opening::Renewed { reason } if reason.fills() => Birth::Filling,
         _ => known.map_or(Birth::Filling, |identity| identity.birth),
     };
     let actor = match (verdict.opening, known) {

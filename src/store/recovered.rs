@@ -46,6 +46,9 @@ pub enum RenewalReason {
     Poisoned,
     /// The directory is a copy of the one the log was written in. All partitions are reset.
     Copied,
+    /// The directory is a backup. Clocks and data are those of an earlier instant, whole and in accord: clocks are
+    /// kept, and all partitions fill again.
+    Restored,
     /// The identity is missing, damaged or older than the log. All partitions are reset.
     IdentityLost,
     /// The machine restarted without a clean end, and writes were not synced. A suffix may be lost,
@@ -59,7 +62,13 @@ pub enum RenewalReason {
 impl RenewalReason {
     /// Must clocks shrink to what was read back intact (PROTOCOL R8)?
     pub fn resets(self) -> bool {
-        !matches!(self, RenewalReason::MachineRestart | RenewalReason::TornTail)
+        !matches!(self, RenewalReason::Restored | RenewalReason::MachineRestart | RenewalReason::TornTail)
+    }
+
+    /// May others have counted on records that are gone? Then nothing here counts towards R until it was compared
+    /// with theirs (PROTOCOL R6).
+    pub fn fills(self) -> bool {
+        self.resets() || self == RenewalReason::Restored
     }
 }
 
@@ -130,6 +139,9 @@ pub enum OpenError {
     /// Another process holds the directory.
     #[error("the data directory is in use by another process")]
     Locked,
+    /// A backup that was cut short.
+    #[error("a backup that was not finished: files are missing; take another one")]
+    UnfinishedBackup,
     /// A file of a later version of Dunlin.
     #[error("{file} has format {format}, which this version does not know; use the version that wrote it")]
     UnknownFormat {

@@ -61,10 +61,13 @@ impl<D: Disk> Recovery<D> {
         verdict: Verdict,
         care: Care,
     ) -> Result<Self, OpenError> {
-        let doubted = if survey.doubted { Care::Verifying } else { Care::Trusting };
+        // A backup's clocks are kept only if all that they claim is there.
+        let doubted = if survey.doubted || verdict.restores() { Care::Verifying } else { Care::Trusting };
         let care = if verdict.resets() { Care::Resetting } else { care.max(doubted) };
         match verdict.opening {
             _ if verdict.resets() => put_marker(&*disk, &marker_name())?,
+            // Cut short, it is a backup still.
+            _ if verdict.restores() => {}
             super::Opening::Renewed { .. } => identity.replace(&*disk)?,
             super::Opening::New | super::Opening::Kept => {}
         }
@@ -216,10 +219,11 @@ impl<D: Disk> Recovery<D> {
         let before = self.tracker_at_end();
         let tables = std::mem::take(&mut self.tables);
         let gathered = Gathered::from_log(&self.log, tables, &before.hints).map_err(Setback::key_file)?;
-        if !self.verdict.resets() {
-            return Ok(Claimed { tracker: before, gathered });
-        }
-        let clocks = self.reduced_clocks(&before, &gathered)?;
+        let clocks = match self.verdict.opening {
+            _ if self.verdict.resets() => self.reduced_clocks(&before, &gathered)?,
+            _ if self.verdict.restores() => clocks_of(&before),
+            _ => return Ok(Claimed { tracker: before, gathered }),
+        };
         self.write_resets(clocks)?;
         Ok(Claimed { tracker: self.tracker_at_end(), gathered })
     }
@@ -247,7 +251,7 @@ impl<D: Disk> Recovery<D> {
         gathered: &Gathered,
     ) -> Result<BTreeMap<PartitionId, DotSet>, Setback> {
         if broken(Mutation::DamageKeepClock) || broken(Mutation::DamageSubtractLive) {
-            return Ok(before.partitions.iter().map(|(id, claims)| (*id, claims.clock.clone())).collect());
+            return Ok(clocks_of(before));
         }
         let mut clocks: BTreeMap<PartitionId, DotSet> =
             before.partitions.keys().map(|partition| (*partition, DotSet::EMPTY)).collect();
@@ -255,7 +259,7 @@ impl<D: Disk> Recovery<D> {
         Ok(clocks)
     }
 
-    /// R8 in its simple form: every partition claims the dots of its live versions, nothing else.
+    /// From here on every partition fills, and claims this: R8 in its simple form, or what a backup says.
     fn write_resets(&mut self, clocks: BTreeMap<PartitionId, DotSet>) -> Result<(), OpenError> {
         let records: Vec<Record> =
             clocks.into_iter().map(|(partition, clock)| Record { partition, body: Body::Reset { clock } }).collect();
@@ -371,6 +375,10 @@ impl<D: Disk> Recovery<D> {
         }
         Ok(())
     }
+}
+
+fn clocks_of(tracker: &ClockTracker) -> BTreeMap<PartitionId, DotSet> {
+    tracker.partitions.iter().map(|(partition, claims)| (*partition, claims.clock.clone())).collect()
 }
 
 /// An exchange finds by it what a peer lacks.

@@ -1,7 +1,7 @@
 //! What lies in the directory, before anything is decided: files, headers, the frames of the tail.
 
 use super::checkpoint::Checkpoint;
-use super::identity::{FoundIdentity, Identity, doubt_name, genesis_name, marker_name};
+use super::identity::{FoundIdentity, Identity, doubt_name, genesis_name, marker_name, unfinished_backup_name};
 use super::scan::Scan;
 use super::sealed::{SealedLog, SealedSegment};
 use super::segment::{HeaderError, Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_of};
@@ -56,6 +56,9 @@ impl Survey {
     /// Reads the directory and every segment that is tail.
     pub(super) fn take<D: Disk>(disk: &D) -> Result<Survey, OpenError> {
         let names = disk.list()?;
+        if names.contains(&unfinished_backup_name()) {
+            return Err(OpenError::UnfinishedBackup);
+        }
         let identity = Identity::read(disk)?;
         if let FoundIdentity::UnknownFormat(format) = identity {
             return Err(OpenError::UnknownFormat { file: "identity".into(), format });

@@ -1,6 +1,6 @@
 //! Deciding what of a found log counts, and whether its counters are proven.
 
-use super::identity::{Durability, Ending, FoundIdentity, Identity};
+use super::identity::{BACKUP, Durability, Ending, FoundIdentity, Identity};
 use super::scan::{Framed, Span};
 use super::sealed::{SealedLog, SealedSegment};
 use super::survey::{FoundSegment, Survey, Unsound};
@@ -74,6 +74,11 @@ impl Verdict {
     /// Must clocks shrink to what can be read back (PROTOCOL R8)?
     pub(super) fn resets(&self) -> bool {
         matches!(self.opening, Opening::Renewed { reason } if reason.resets())
+    }
+
+    /// Is what the log says true, and of an earlier instant?
+    pub(super) fn restores(&self) -> bool {
+        self.opening == Opening::Renewed { reason: RenewalReason::Restored }
     }
 
     /// Takes sealed segments that are gone off the list.
@@ -253,6 +258,8 @@ fn opening(survey: &Survey, identity: Option<&Identity>, now: (u64, u64), state:
     let unsynced = identity.durability == Durability::Os && identity.ending == Ending::Open;
     if survey.poisoned {
         renewed(RenewalReason::Poisoned)
+    } else if identity.directory == BACKUP {
+        renewed(if state == State::Damaged { RenewalReason::Damage } else { RenewalReason::Restored })
     } else if identity.directory != directory && !broken(Mutation::ReuseActorAfterWipe) {
         renewed(RenewalReason::Copied)
     } else if state == State::Damaged {

@@ -17,6 +17,7 @@ impl World {
         if self.phase == Phase::Calm {
             return;
         }
+        self.back_up();
         let faults: Vec<Fault> = self.swarm.faults.iter().copied().collect();
         if let Some(fault) = self.random.pick(&faults).copied() {
             self.inflict(fault);
@@ -145,13 +146,28 @@ impl World {
         }
     }
 
+    /// Where disks are lost, backups are taken now and then: of running nodes, and of those that stand still.
+    fn back_up(&mut self) {
+        if self.swarm.faults.contains(&Fault::Wipe) && self.backup_random.chance(0.5) {
+            let node = self.backup_random.below(self.swarm.nodes as u64) as usize;
+            if self.stations[node].machine.back_up() {
+                self.tally.count("backup: taken");
+            }
+        }
+    }
+
+    /// The disk is lost; what replaces it is empty, or as the last backup was.
     fn wipe(&mut self, node: usize) -> bool {
         if !self.may_lose() {
             return false;
         }
         self.lose();
         self.kill(node);
-        self.stations[node].machine.wipe();
+        if self.backup_random.chance(0.5) && self.stations[node].machine.restore() {
+            self.tally.count("backup: restored");
+        } else {
+            self.stations[node].machine.wipe();
+        }
         self.stations[node].disk_lost = true;
         self.stations[node].incarnation = 0;
         let delay = self.long_tailed(10, 10_000);

@@ -11,7 +11,7 @@ use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
     AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery,
-    Log, OpenOptions, Opening, Place, Reader, Record, Sequence, inspect, open,
+    Linked, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, back_up, inspect, open,
 };
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct DunlinMachine {
     /// How often the power was cut.
     power_cycles: u64,
     faults: DiskFaults,
+    /// The last backup.
+    backup: Option<SimDisk>,
     /// What the first store on it was offered.
     first_actor: Option<u64>,
     /// Shared with the process, which draws its read errors from it.
@@ -55,6 +57,7 @@ impl DunlinMachine {
             directory,
             power_cycles: 0,
             faults: DiskFaults::default(),
+            backup: None,
             first_actor: None,
             read_errors: Arc::default(),
         }
@@ -146,6 +149,24 @@ impl Machine for DunlinMachine {
     fn wipe(&mut self) {
         self.directory = self.directory.wrapping_add(1);
         self.disk.wipe(self.directory);
+    }
+
+    fn back_up(&mut self) -> bool {
+        let target = SimDisk::new(0);
+        let taken = back_up(&*self.disk, &target, &[], &mut |_| Ok(Linked::No)).is_ok();
+        if taken {
+            self.backup = Some(target);
+        }
+        taken
+    }
+
+    fn restore(&mut self) -> bool {
+        let Some(backup) = &self.backup else { return false };
+        self.directory = self.directory.wrapping_add(1);
+        self.disk = Arc::new(backup.copied(self.directory));
+        let faults = std::mem::take(&mut self.faults);
+        self.set_faults(faults);
+        true
     }
 
     fn rot(&mut self, random: &mut Random) -> bool {

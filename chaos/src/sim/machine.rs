@@ -22,6 +22,14 @@ pub trait Machine {
     fn end_process(&mut self);
     /// The disk is replaced by an empty one.
     fn wipe(&mut self);
+    /// A backup is taken of the disk, whatever the process does; false if that cannot be now.
+    fn back_up(&mut self) -> bool {
+        false
+    }
+    /// The disk is replaced by the last backup of it; false if there is none.
+    fn restore(&mut self) -> bool {
+        false
+    }
     /// Some bytes of a stopped machine's disk rot; false if there are none.
     fn rot(&mut self, random: &mut Random) -> bool;
     /// Some bytes of sealed files rot, whether the machine runs or not; false if there are none.

@@ -49,6 +49,8 @@ pub(super) struct World {
     /// Apart from the other, so that runs differ in nothing else.
     pub(super) upkeep_random: Random,
     pub(super) scrub_random: Random,
+    /// Draws for backups, beside the rest for the same reason.
+    pub(super) backup_random: Random,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -87,6 +89,7 @@ impl World {
             phase: Phase::Storm,
             upkeep_random: random.clone().fork(),
             scrub_random: random.clone().fork().fork(),
+            backup_random: random.clone().fork().fork().fork(),
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),

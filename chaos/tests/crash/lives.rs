@@ -4,7 +4,10 @@ use crate::model::{Model, delete_by, options, put_by};
 use chaos::crash::{Pace, Scene, Worker};
 use chaos::sim::SimDisk;
 use dunlin::base::Random;
-use dunlin::store::{AppendError, CompactionError, Durability, OpenOptions, Opened, Opening, Record, open};
+use dunlin::store::{
+    AppendError, CompactionError, Durability, Linked, OpenOptions, Opened, Opening, Record, RenewalReason,
+    back_up as back_up_between, open,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,6 +26,8 @@ struct History {
     minted: BTreeSet<(u64, u32, u64)>,
     /// Compactions that came to their end.
     compactions: usize,
+    /// Backups that were restored.
+    backups: usize,
 }
 
 impl History {
@@ -103,18 +108,44 @@ fn compare(store: &Opened<SimDisk>, history: &mut History, seed: u64, life: u64)
     history.acknowledged = prefix;
 }
 
+/// A backup of a disk, in whatever state; none if that cannot be read.
+fn back_up(disk: &SimDisk) -> Option<Arc<SimDisk>> {
+    let target = SimDisk::new(0);
+    back_up_between(disk, &target, &[], &mut |_| Ok(Linked::No)).ok().map(|_| Arc::new(target.copied(77)))
+}
+
+/// Opened elsewhere it has everything that was answered, and claims no more than it has.
+fn compare_restored(backup: &Arc<SimDisk>, history: &History, seed: u64, life: u64) {
+    let store = open(backup.clone(), options(3000 + life)).unwrap();
+    let restored = Opening::Renewed { reason: RenewalReason::Restored };
+    assert_eq!(store.recovered.opening, restored, "seed {seed}, life {life}: {:?}", store.recovered.findings);
+    let kept = |model: Model| -> Vec<_> {
+        model.partitions.into_iter().map(|(id, found)| (id, found.clock, found.objects)).collect()
+    };
+    let model = Model::read(&store);
+    assert!(model.partitions.values().all(|found| found.filling && found.minted == 0), "seed {seed}, life {life}");
+    let found = kept(model);
+    let mut prefixes = (history.acknowledged..=history.records.len()).map(|length| history.records.iter().take(length));
+    assert!(prefixes.any(|records| kept(Model::of(records)) == found), "seed {seed}, life {life}");
+}
+
 #[test]
 fn no_life_loses_an_answer_or_mints_a_dot_twice() {
-    let mut compactions = 0;
+    let (mut compactions, mut backups) = (0, 0);
     for seed in 0..SEEDS {
         let (disk, mut random) = (Arc::new(SimDisk::new(1)), Random::from_seed(seed));
         let mut history = History::default();
         for life in 0..LIVES {
             live(&disk, &mut random, &mut history, life, seed);
+            let backup = back_up(&disk);
             if random.chance(0.6) {
                 history.crash(&disk, &mut random, seed)
             } else {
                 disk.end_process()
+            }
+            if let Some(backup) = backup {
+                history.backups += 1;
+                compare_restored(&backup, &history, seed, life);
             }
             if random.chance(0.2) {
                 // Recovery is cut short, too.
@@ -124,8 +155,10 @@ fn no_life_loses_an_answer_or_mints_a_dot_twice() {
             }
         }
         compactions += history.compactions;
+        backups += history.backups;
     }
     assert!(compactions > SEEDS as usize, "only {compactions} compactions came to their end");
+    assert!(backups > 2 * SEEDS as usize, "only {backups} backups");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use chaos::crash::model;
 
+mod backup;
 mod compaction;
 mod damage;
 mod flips;
