@@ -3,8 +3,8 @@
 use super::exit::Failure;
 use crate::runtime::disk::RealDisk;
 use crate::store::{
-    Closed, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError, Opening,
-    RenewalReason, Sequence, inspect as look,
+    Closed, Contradiction, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError,
+    Opening, RenewalReason, Sequence, inspect as look,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) struct Inspect {
     /// The data directory of a stopped node
     dir: PathBuf,
-    /// Verify every record's checksum and contents
+    /// Read every record, and hold key files, checkpoint and manifest against them
     #[arg(long)]
     verify: bool,
 }
@@ -62,11 +62,11 @@ impl fmt::Display for Report {
         }
         for sealed in &inspection.sealed {
             let InspectedSealed { segment, records, bytes, entries, key_file_bytes, .. } = sealed;
-            let sequences = range(sealed.sequences);
+            let (sequences, garbage) = (range(sealed.sequences), garbage(sealed));
             writeln!(
                 f,
-                "segment {segment:08x}: sealed, {sequences}, {bytes} bytes in {records} frames; key file: {entries} \
-                 entries, {key_file_bytes} bytes"
+                "segment {segment:08x}: sealed, {sequences}, {bytes} bytes in {records} frames{garbage}; key file: \
+                 {entries} entries, {key_file_bytes} bytes"
             )?;
         }
         for InspectedSegment { segment, frames, bytes, sequences } in &inspection.segments {
@@ -81,7 +81,11 @@ impl fmt::Display for Report {
                 writeln!(f, "intact, not understood: {}", contents.not_understood)?;
             }
         }
+        for name in &inspection.quarantined {
+            writeln!(f, "set aside: {name}, a segment whose header was unreadable; nothing reads it")?;
+        }
         inspection.findings.iter().try_for_each(|finding| write_finding(f, finding))?;
+        inspection.contradictions.iter().try_for_each(|found| write_contradiction(f, found))?;
         match inspection.opening {
             Opening::New => writeln!(f, "opening it would make a new store"),
             Opening::Kept => writeln!(f, "opening it would keep the actor"),
@@ -94,6 +98,12 @@ impl fmt::Display for Report {
             Opening::Renewed { reason } => writeln!(f, "opening it would draw a new actor: {reason:?}"),
         }
     }
+}
+
+/// How much of a segment compaction could do away with.
+fn garbage(sealed: &InspectedSealed) -> String {
+    let share = |current: u64| 100 * sealed.bytes.saturating_sub(current) / sealed.bytes.max(1);
+    sealed.current_bytes.map(|current| format!(", {} % garbage", share(current))).unwrap_or_default()
 }
 
 fn range(sequences: Option<(Sequence, Sequence)>) -> String {
@@ -117,6 +127,30 @@ fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
             };
             writeln!(f, "found: {what}, segment {segment:08x}, {bytes} bytes at {offset}")
         }
+    }
+}
+
+fn write_contradiction(f: &mut fmt::Formatter<'_>, found: &Contradiction) -> fmt::Result {
+    match found {
+        Contradiction::Manifest { segment } => {
+            writeln!(f, "found: the manifest and segment {segment:08x} count other records")
+        }
+        Contradiction::KeyLine { segment, offset, key } => {
+            writeln!(f, "found: the key file of segment {segment:08x} leads to no record of {key:?} at {offset}")
+        }
+        Contradiction::Unlisted { segment, offset, key } => {
+            writeln!(f, "found: no key file leads to the record of {key:?} in segment {segment:08x} at {offset}")
+        }
+        Contradiction::Checkpoint { partition } => {
+            writeln!(f, "found: the checkpoint and the records say different things of partition {}", partition.0)
+        }
+        Contradiction::Clock { partition, dot } => {
+            writeln!(f, "found: the clock of partition {} does not know {dot}, which is live", partition.0)
+        }
+        Contradiction::Counter { partition } => {
+            writeln!(f, "found: the counter of partition {} is behind dots of its own", partition.0)
+        }
+        Contradiction::Hint { sequence } => writeln!(f, "found: the open hint {} has no record", sequence.0),
     }
 }
 

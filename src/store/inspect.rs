@@ -1,15 +1,15 @@
 //! Looking at a data directory without opening it: nothing is locked, written or repaired.
 
-use super::codec::{Codec, CodecOptions};
+use super::audit::{Audit, Contradiction, Owner};
 use super::identity::{Ending, FoundIdentity};
-use super::mend::{ReadBack, key_file_is_sound};
-use super::reader::OpenSegment;
-use super::scan::{Framed, Window};
+use super::mend::key_file_is_sound;
+use super::scan::Framed;
 use super::sealed::SealedSegment;
+use super::segment::is_quarantine;
 use super::survey::Survey;
 use super::verdict::{Care, Verdict};
-use super::{Body, Disk, Durability, Finding, FindingKind, OpenError, Opening, Reader, Record, Sequence};
-use crate::causal::{Actor, Intervals};
+use super::{Body, Disk, Durability, FileName, Finding, FindingKind, OpenError, Opening, Record, Sequence};
+use crate::causal::Actor;
 use crate::ring::PartitionId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub enum Depth {
     /// What recovery reads: the manifest, key files, and the checksums of the tail.
     Frames,
-    /// Every record's checksum and contents besides.
+    /// Every record's checksum and contents besides, and whether all that speaks of the same thing says the same.
     Records,
 }
 
@@ -42,10 +42,14 @@ pub struct Inspection {
     pub sealed: Vec<InspectedSealed>,
     /// The other segments, ascending.
     pub segments: Vec<InspectedSegment>,
+    /// Segments that were set aside, for their headers were unreadable. Nothing reads them.
+    pub quarantined: Vec<FileName>,
     /// What recovery would report.
     pub findings: Vec<Finding>,
     /// What the records say; none unless they were looked at.
     pub contents: Option<Contents>,
+    /// What does not agree, the first hundred; none unless records were looked at.
+    pub contradictions: Vec<Contradiction>,
 }
 
 /// The identity file.
@@ -83,6 +87,9 @@ pub struct InspectedSealed {
     pub entries: u64,
     /// Bytes of its key file.
     pub key_file_bytes: u64,
+    /// Bytes of the records in it that are current, the rest being garbage; none unless records were looked at, and
+    /// every key file leads to them.
+    pub current_bytes: Option<u64>,
 }
 
 /// One segment that recovery scans.
@@ -122,20 +129,7 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         durability: identity.durability,
         closed: if identity.ending == Ending::Clean { Closed::Cleanly } else { Closed::NotYet },
     });
-    let mut findings = verdict.findings;
-    let mut contents = Contents::default();
-    for sealed in &verdict.sealed.segments {
-        if !key_file_is_sound(disk, sealed)? {
-            findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
-        }
-        if depth == Depth::Records {
-            contents.read_sealed(disk, sealed, &verdict.lost, &mut findings)?;
-        }
-    }
-    if depth == Depth::Records {
-        contents.read_tail(disk, &survey, &verdict.accepted)?;
-    }
-    Ok(Inspection {
+    let mut inspection = Inspection {
         identity,
         opening: verdict.opening,
         durable: verdict.durable,
@@ -144,20 +138,49 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         sealed_through: verdict.sealed.through,
         sealed: verdict.sealed.segments.iter().map(InspectedSealed::of).collect(),
         segments: survey.segments.iter().map(|(segment, found)| summary(*segment, &found.scan.frames)).collect(),
-        findings,
-        contents: (depth == Depth::Records).then_some(contents),
-    })
+        quarantined: disk.list()?.into_iter().filter(is_quarantine).collect(),
+        findings: verdict.findings.clone(),
+        contents: None,
+        contradictions: Vec::new(),
+    };
+    match depth {
+        Depth::Frames => inspection.look_at_key_files(disk, &verdict)?,
+        Depth::Records => {
+            let owner = known.map_or(Owner::NOBODY, |identity| Owner { actor: identity.actor, birth: identity.birth });
+            inspection.take_over(Audit::of(disk, &survey, &verdict, owner)?);
+        }
+    }
+    Ok(inspection)
 }
 
 impl Inspection {
-    /// Is something lost, or would an opening have to write something anew?
+    fn look_at_key_files<D: Disk>(&mut self, disk: &Arc<D>, verdict: &Verdict) -> Result<(), OpenError> {
+        for sealed in &verdict.sealed.segments {
+            if !key_file_is_sound(disk, sealed)? {
+                self.findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_over<D: Disk>(&mut self, audit: Audit<'_, D>) {
+        self.findings.extend(audit.findings);
+        self.contradictions = audit.contradictions;
+        self.contents = Some(audit.contents);
+        for sealed in &mut self.sealed {
+            let current = audit.current_bytes.as_ref();
+            sealed.current_bytes = current.map(|current| current.get(&sealed.segment).copied().unwrap_or(0));
+        }
+    }
+
+    /// Is something lost or at odds with itself, or would an opening have to write something anew?
     pub fn is_damaged(&self) -> bool {
         let damage = |finding: &Finding| {
             use FindingKind::{DamagedCheckpoint, DamagedKeyFile, LostRecords, LostSegment};
             matches!(finding.kind, LostRecords | LostSegment | DamagedKeyFile | DamagedCheckpoint)
         };
         let resets = matches!(self.opening, Opening::Renewed { reason } if reason.resets());
-        resets || self.findings.iter().any(damage)
+        resets || !self.contradictions.is_empty() || self.findings.iter().any(damage)
     }
 }
 
@@ -170,50 +193,15 @@ impl InspectedSealed {
             sequences: sealed.sequences,
             entries: sealed.key_file.entries,
             key_file_bytes: sealed.key_file.bytes,
+            current_bytes: None,
         }
     }
 }
 
 impl Contents {
-    fn count(&mut self, record: &Record) {
+    pub(super) fn count(&mut self, record: &Record) {
         *self.kinds.entry(kind_name(&record.body)).or_default() += 1;
         self.partitions.insert(record.partition);
-    }
-
-    fn read_sealed<D: Disk>(
-        &mut self,
-        disk: &Arc<D>,
-        sealed: &SealedSegment,
-        lost: &Intervals,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
-        reader.admit(sealed.segment, sealed.generation, None);
-        let back = ReadBack::read(&**disk, &reader, sealed, lost, |record| self.count(record))?;
-        if let Some(lost) = back.missing(sealed) {
-            findings.push(lost);
-        }
-        findings.extend(back.findings);
-        Ok(())
-    }
-
-    fn read_tail<D: Disk>(&mut self, disk: &Arc<D>, survey: &Survey, accepted: &[Framed]) -> Result<(), OpenError> {
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
-        survey.segments.iter().for_each(|(segment, found)| reader.admit(*segment, found.header.generation, None));
-        let mut accepted = accepted.to_vec();
-        accepted.sort_by_key(|framed| framed.place);
-        for run in accepted.chunk_by(|a, b| a.place.segment == b.place.segment) {
-            let Some(first) = run.first() else { continue };
-            let Some(OpenSegment { file, generation }) = reader.file(first.place.segment)? else { continue };
-            let mut window = Window::new(&**disk, &file, Framed::end(run));
-            for framed in run {
-                match window.record(reader.codec(), framed, generation)? {
-                    Some(record) => self.count(&record),
-                    None => self.not_understood += 1,
-                }
-            }
-        }
-        Ok(())
     }
 }
 

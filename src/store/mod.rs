@@ -4,6 +4,7 @@
 //! know: peers, quorums, clients, threads. Invariant: durability is a prefix of the log; whatever an append
 //! has answered survives any crash, and nothing is served that was read back but never synced.
 
+mod audit;
 mod backup;
 mod checkpoint;
 mod claims;
@@ -48,6 +49,7 @@ mod tail_run;
 mod tracker;
 mod verdict;
 
+pub use audit::Contradiction;
 pub use backup::{BackedUp, BackupError, Linked, back_up};
 pub use codec::{CodecOptions, Compression, CompressionRules};
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};

@@ -5,8 +5,8 @@ use chaos::crash::{Pace, Scene, Worker};
 use chaos::sim::SimDisk;
 use dunlin::base::Random;
 use dunlin::store::{
-    AppendError, CompactionError, Durability, Linked, OpenOptions, Opened, Opening, Record, RenewalReason,
-    back_up as back_up_between, open,
+    AppendError, CompactionError, Depth, Durability, Linked, OpenOptions, Opened, Opening, Record, RenewalReason,
+    back_up as back_up_between, inspect, open,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -127,6 +127,7 @@ fn compare_restored(backup: &Arc<SimDisk>, history: &History, seed: u64, life: u
     let found = kept(model);
     let mut prefixes = (history.acknowledged..=history.records.len()).map(|length| history.records.iter().take(length));
     assert!(prefixes.any(|records| kept(Model::of(records)) == found), "seed {seed}, life {life}");
+    assert_eq!(inspect(backup, Depth::Records).unwrap().contradictions, [], "seed {seed}, life {life}");
 }
 
 #[test]
@@ -143,6 +144,8 @@ fn no_life_loses_an_answer_or_mints_a_dot_twice() {
             } else {
                 disk.end_process()
             }
+            let inspection = inspect(&disk, Depth::Records).unwrap();
+            assert_eq!(inspection.contradictions, [], "seed {seed}, life {life}");
             if let Some(backup) = backup {
                 history.backups += 1;
                 compare_restored(&backup, &history, seed, life);
