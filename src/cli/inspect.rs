@@ -38,7 +38,7 @@ pub(super) struct Report(Inspection);
 
 /// Looks at a data directory, a stopped node's for preference. Changes nothing.
 pub(super) fn inspect(directory: &Path, depth: Depth) -> Result<Report, OpenError> {
-    Ok(Report(look(&Arc::new(RealDisk::open(directory)?), depth)?))
+    Ok(Report(look(&Arc::new(RealDisk::open_to_read(directory)?), depth)?))
 }
 
 impl fmt::Display for Report {

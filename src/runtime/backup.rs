@@ -11,7 +11,7 @@ use std::path::Path;
 /// Makes a backup of the data directory `data` in `to`, which is made if it is not there, and must be empty. Files are
 /// linked where both are on one file system, and copied otherwise. All of it is durable when this returns.
 pub fn back_up(data: &Path, to: &Path) -> Result<BackedUp, BackupError> {
-    let source = RealDisk::open(data)?;
+    let source = RealDisk::open_to_read(data)?;
     make(data, to).map_err(|error| failure("make", to, &error))?;
     let target = RealDisk::open(to)?;
     let beside = KEPT_FILES.map(|name| FileName(name.into()));

@@ -21,8 +21,16 @@ const ZERO_BYTES: usize = 1 << 20;
 pub struct RealDisk {
     path: PathBuf,
     directory: File,
+    access: Access,
     /// Does the file system say what is in the page cache?
     tells_cached: AtomicBool,
+}
+
+/// What files are opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    Read,
 }
 
 /// An open file, with its name for error messages.
@@ -35,9 +43,18 @@ pub struct RealFile {
 impl RealDisk {
     /// Opens a directory that exists.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
-        let path = path.into();
+        RealDisk::open_for(Access::ReadWrite, path.into())
+    }
+
+    /// The same, to look at files that are there and no more: of a file system that is read-only, or of a node that
+    /// runs.
+    pub fn open_to_read(path: impl Into<PathBuf>) -> Result<Self, DiskError> {
+        RealDisk::open_for(Access::Read, path.into())
+    }
+
+    fn open_for(access: Access, path: PathBuf) -> Result<Self, DiskError> {
         let directory = File::open(&path).map_err(|error| failure("open", &path.display().to_string(), &error))?;
-        Ok(RealDisk { path, directory, tells_cached: AtomicBool::new(true) })
+        Ok(RealDisk { path, directory, access, tells_cached: AtomicBool::new(true) })
     }
 
     /// The directory.
@@ -70,7 +87,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &FileName) -> Result<RealFile, DiskError> {
-        let file = OpenOptions::new().read(true).write(true).open(self.named(name));
+        let writes = self.access == Access::ReadWrite;
+        let file = OpenOptions::new().read(true).write(writes).open(self.named(name));
         let file = file.map_err(|error| failure("open", &name.0, &error))?;
         Ok(RealFile { file, name: name.0.clone() })
     }
@@ -304,6 +322,17 @@ mod tests {
         assert_eq!(copy.recovered.opening, Opening::Renewed { reason: RenewalReason::Copied });
         assert_eq!(copy.recovered.actor, Actor(8));
         assert!(copy.recovered.tables.values().all(|table| !table.complete && table.minted == 0));
+    }
+
+    #[test]
+    fn a_disk_that_is_only_looked_at_opens_files_that_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a"), "abc").unwrap();
+        let disk = RealDisk::open_to_read(directory.path()).unwrap();
+        let file = disk.open(&FileName("a".into())).unwrap();
+        assert_eq!(disk.read_at(&file, 1, 9).unwrap(), b"bc");
+        assert!(disk.write_at(&file, 0, b"x").is_err());
+        assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"abc");
     }
 
     #[test]
