@@ -102,12 +102,12 @@ impl Shard {
             if bytes >= MAX_PULLED_BYTES {
                 break;
             }
-            let Some(key) = table.recent.get(&dot) else {
+            let Some(key) = table.recent.key_of(dot) else {
                 unplaced.insert(dot);
                 continue;
             };
             bytes += table.index.candidates(key.hash64()).map(|place| u64::from(place.length)).sum::<u64>();
-            asked.entry(key.clone()).or_default().insert(dot);
+            asked.entry(key).or_default().insert(dot);
         }
         let keys: Vec<Key> = asked.keys().cloned().collect();
         let Some(job) = self.pull_jobs.get_mut(&id) else { return };

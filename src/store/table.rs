@@ -1,14 +1,10 @@
 //! One partition's durable state, as a reader may see it.
 
 use super::claims::{self, Claims};
-use super::{Body, Index, Place, Record};
+use super::{Body, Index, Place, RecentDots, Record};
 use crate::base::Key;
 use crate::causal::{Dot, DotSet, Object, entry_hash};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Most recent dots remembered per partition. Beyond it the oldest are forgotten, and an exchange that
-/// misses them falls back to a full listing: 1,024 keys of 100 bytes are 0.1 MiB per busy partition.
-const MAX_RECENT_DOTS: usize = 1024;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Clock, counter, slots, leftovers and recent dots of one partition, whole at one instant. The same
 /// `publish` builds it at recovery and keeps it while the node runs.
@@ -28,10 +24,8 @@ pub struct PartitionTable {
     pub leftovers: BTreeMap<Key, Leftover>,
     /// Keys with a leftover, each under one dot that it still misses: looked at when that dot comes.
     waiting: BTreeMap<Dot, BTreeSet<Key>>,
-    /// Which key a recent dot belongs to: how an exchange finds what a peer lacks.
-    pub recent: BTreeMap<Dot, Key>,
-    /// The dots of `recent` in order of arrival, oldest first.
-    arrivals: VecDeque<Dot>,
+    /// Which key a recent dot belongs to.
+    pub recent: RecentDots,
 }
 
 /// What one key has seen beyond the clock.
@@ -158,34 +152,19 @@ impl PartitionTable {
         }
     }
 
-    /// Remembers which key these dots belong to, forgetting the oldest above [`MAX_RECENT_DOTS`].
+    /// Remembers which key these dots belong to, forgetting the oldest.
     pub fn remember(&mut self, key: &Key, dots: &DotSet) {
-        for dot in dots.dots() {
-            if self.recent.insert(dot, key.clone()).is_none() {
-                self.arrivals.push_back(dot);
-            }
-        }
-        self.forget_recent(MAX_RECENT_DOTS);
+        dots.dots().for_each(|dot| self.recent.arrived(dot, key));
     }
 
     /// Remembers dots that are older than all that are remembered, while there is room.
     pub(super) fn recall(&mut self, key: &Key, dots: &DotSet) {
-        for dot in dots.dots() {
-            if self.arrivals.len() >= MAX_RECENT_DOTS || self.recent.contains_key(&dot) {
-                continue;
-            }
-            self.recent.insert(dot, key.clone());
-            self.arrivals.push_front(dot);
-        }
+        dots.dots().for_each(|dot| self.recent.recall(dot, key));
     }
 
     /// Forgets the oldest recent dots above `limit`.
     pub fn forget_recent(&mut self, limit: usize) {
-        while self.arrivals.len() > limit {
-            if let Some(dot) = self.arrivals.pop_front() {
-                self.recent.remove(&dot);
-            }
-        }
+        self.recent.forget(limit);
     }
 
     fn fill_slot(&mut self, key: &Key, place: Place, object: &Object, before: &Published) -> Published {
@@ -280,25 +259,6 @@ mod tests {
         assert_eq!(found(&table), [place(2, 8)]);
         play(&mut table, vec![Body::Join { dots: dots([7]) }]);
         assert_eq!(found(&table), [], "the leftover is settled: the slot goes, wherever the record is");
-    }
-
-    #[test]
-    fn recalled_dots_are_older_than_those_that_came() {
-        let mut table = PartitionTable::default();
-        let key = Key::new("k").unwrap();
-        table.remember(&key, &dots([7, 8]));
-        for counter in [6, 8, 5] {
-            table.recall(&key, &dots([counter]));
-        }
-        table.remember(&key, &dots([9]));
-        let remembered = |table: &PartitionTable| table.recent.keys().map(|dot| dot.counter).collect::<Vec<_>>();
-        assert_eq!(remembered(&table), [5, 6, 7, 8, 9]);
-        table.forget_recent(3);
-        assert_eq!(remembered(&table), [7, 8, 9]);
-        let many: Vec<u64> = (1..5000).collect();
-        many.iter().for_each(|counter| table.recall(&key, &DotSet::from(dot(3, *counter))));
-        assert_eq!(table.recent.len(), MAX_RECENT_DOTS);
-        assert!(table.recent.contains_key(&dot(9, 7)), "what came is not forgotten for it");
     }
 
     #[test]
