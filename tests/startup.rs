@@ -3,13 +3,17 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use dunlin::causal::{Actor, DotSet};
+use dunlin::ring::PartitionId;
 use dunlin::runtime::disk::RealDisk;
-use dunlin::store::Disk;
+use dunlin::store::{Birth, Body, CodecOptions, Disk, Durability, Encryption, OpenOptions, Record, SecretKey, open};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// A user without rights, for whom permissions count: they do not for the superuser.
 const NOBODY: u32 = 65534;
@@ -121,4 +125,90 @@ fn unknown_files_are_told_once_and_left_alone_and_a_directory_in_use_is_refused(
     assert!(told.len() == 1 && told.iter().all(|line| line.contains("INFO") && line.contains("notes.txt")), "{words}");
     assert!(output.status.code() == Some(2) && words.contains("another process has this data directory"), "{words}");
     assert!(node.data().join("notes.txt").exists());
+}
+
+/// 64 digits of a master key.
+fn digits(byte: u8) -> String {
+    format!("{byte:02x}").repeat(32)
+}
+
+/// Makes the node's data directory one that is encrypted, and closes it.
+fn encrypt(node: &Node, master: u8) {
+    let options = OpenOptions {
+        fresh_actor: Actor(7),
+        segment_bytes: 1 << 20,
+        durability: Durability::Fsync,
+        boot: 1,
+        birth: Birth::Complete,
+        codec: CodecOptions {
+            encryption: Some(Encryption {
+                master_keys: vec![SecretKey::new([master; 32])],
+                fresh_data_key: SecretKey::new([0x77; 32]),
+            }),
+            ..CodecOptions::default()
+        },
+    };
+    let mut log = open(Arc::new(RealDisk::open(node.data()).unwrap()), options).unwrap().log;
+    log.append(&[Record { partition: PartitionId(1), body: Body::Join { dots: DotSet::EMPTY } }]).unwrap();
+    log.close().unwrap();
+}
+
+/// What the store has in the node's data directory, but for its lock.
+fn store_files(node: &Node) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(node.data()).unwrap().map(|entry| entry.unwrap().path());
+    let is_store = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        dunlin::store::is_store_file(&dunlin::store::FileName(name.to_owned()))
+    };
+    entries.filter(is_store).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn an_encrypted_directory_without_its_key_is_refused_in_clear_words_and_not_touched() {
+    let node = Node::made();
+    encrypt(&node, 0xa1);
+    let before = store_files(&node);
+    let short = node.home().join("short.key");
+    fs::write(&short, digits(0xa1).get(..60).unwrap()).unwrap();
+    let (wrong, right) = (digits(0xb2), digits(0xa1));
+    let refusals: [(Option<&str>, Option<&Path>, &str); 6] = [
+        (None, None, "the directory is encrypted, and no key is given (storage.encryption_key_file)"),
+        (Some(&wrong), None, "none of the keys given (storage.encryption_key_file) opens data key 1 of the directory"),
+        (Some("0xa1"), None, "one or two keys of 64 hexadecimal digits are expected"),
+        (None, Some(&short), "holds no key; 32 bytes or 64 hexadecimal digits are expected"),
+        (None, Some(Path::new("/nowhere/key")), "cannot read /nowhere/key: No such file"),
+        (Some(&right), Some(&short), "one of them is to say the key"),
+    ];
+    for (variable, file, expected) in refusals {
+        let mut command = node.serve();
+        command.envs(variable.map(|digits| ("DUNLIN_STORAGE_ENCRYPTION_KEY", digits)));
+        command.args(file.map(|file| format!("--storage-encryption-key-file={}", file.display())));
+        let (status, words) = ended(command);
+        assert!(status == Some(2) && words.contains(expected), "{status:?} {words}");
+        assert!(!words.contains(&right) && !words.contains(&wrong) && !words.contains("a1a1a1"), "{words}");
+    }
+    assert_eq!(store_files(&node), before);
+}
+
+#[test]
+fn an_inspection_shows_the_structure_without_the_key_and_the_records_with_it() {
+    let node = Node::made();
+    encrypt(&node, 0xa1);
+    let key = node.home().join("node.key");
+    fs::write(&key, [0xa1; 32]).unwrap();
+    let inspected = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        let output = command.arg("inspect").arg(node.data()).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let before = store_files(&node);
+    let (status, blind) = inspected(&["--verify"]);
+    assert!(status == Some(0) && blind.contains("encrypted under data key 1"), "{blind}");
+    assert!(blind.contains("1 segments not looked into") && !blind.contains("join: 1"), "{blind}");
+    let (status, sighted) = inspected(&["--verify", "--encryption-key-file", key.to_str().unwrap()]);
+    assert!(status == Some(0) && sighted.contains("join: 1") && !sighted.contains("not looked into"), "{sighted}");
+    fs::write(&key, [0xb2; 32]).unwrap();
+    let (status, wrong) = inspected(&["--verify", "--encryption-key-file", key.to_str().unwrap()]);
+    assert!(status == Some(1) && wrong.contains("none of the keys given"), "{status:?} {wrong}");
+    assert_eq!(store_files(&node), before);
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
-use chaos::crash::{Coverage, Leaving, enumerate, flip, golden};
+use chaos::crash::{Coverage, Leaving, Secrecy, enumerate, flip, golden};
 #[cfg(feature = "live")]
 use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
@@ -147,14 +147,17 @@ fn crash(seed: u64, states: u64) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Flips every byte of a crashed and of a closed store; fails at the first wrong value.
+/// Flips every byte of a crashed and of a closed store, and of such that are encrypted; fails at the first wrong value.
 fn flips(seed: u64, all_bits_every: u64) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
-    for leaving in [Leaving::Crash, Leaving::Close] {
+    let coverage = Coverage { every: 1, all_bits_every: all_bits_every.max(1) };
+    let leavings = [Leaving::Crash, Leaving::Close];
+    for (leaving, secrecy) in leavings.into_iter().flat_map(|leaving| Secrecy::ALL.map(|secrecy| (leaving, secrecy))) {
         let begun = std::time::Instant::now();
-        let (flips, broken) = flip(seed, leaving, Coverage { every: 1, all_bits_every: all_bits_every.max(1) });
+        let (flips, broken) = flip(seed, leaving, secrecy, coverage);
         let bad = u64::from(broken.is_some());
-        println!("{flips}\n{leaving:?}: {} flips, {bad} broken, {:.1} s", flips.bits(), begun.elapsed().as_secs_f64());
+        let (bits, seconds) = (flips.bits(), begun.elapsed().as_secs_f64());
+        println!("{flips}\n{leaving:?}, {secrecy:?}: {bits} flips, {bad} broken, {seconds:.1} s");
         if let Some(broken) = broken {
             println!("{broken}");
             exit = ExitCode::FAILURE;

@@ -2,9 +2,10 @@
 
 use super::exit::Failure;
 use crate::runtime::disk::RealDisk;
+use crate::runtime::encryption::{encryption, key_variable};
 use crate::store::{
-    Closed, Contradiction, Depth, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection, OpenError,
-    Opening, RenewalReason, Sequence, inspect as look,
+    Closed, Contradiction, Depth, Encryption, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection,
+    OpenError, Opening, RenewalReason, Sequence, inspect as look, inspect_encrypted,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,18 @@ pub(super) struct Inspect {
     /// Read every record, and hold key files, checkpoint and manifest against them
     #[arg(long)]
     verify: bool,
+    /// Key of an encrypted directory, as in storage.encryption_key_file; without it only the structure is read
+    #[arg(long, value_name = "FILE")]
+    encryption_key_file: Vec<PathBuf>,
 }
 
 impl Inspect {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let depth = if self.verify { Depth::Records } else { Depth::Frames };
         let failed = |error: &dyn fmt::Display| Failure::new(format!("{}: {error}", self.dir.display()));
-        let report = inspect(&self.dir, depth).map_err(|error| failed(&error))?;
+        let encryption = encryption(&self.encryption_key_file, key_variable().as_deref());
+        let encryption = encryption.map_err(|error| Failure::usage(error.to_string()))?;
+        let report = inspect(&self.dir, encryption.as_ref(), depth).map_err(|error| failed(&error))?;
         print!("{report}");
         if report.0.is_damaged() { Err(failed(&"damaged")) } else { Ok(()) }
     }
@@ -37,8 +43,12 @@ impl Inspect {
 pub(super) struct Report(Inspection);
 
 /// Looks at a data directory, a stopped node's for preference. Changes nothing.
-pub(super) fn inspect(directory: &Path, depth: Depth) -> Result<Report, OpenError> {
-    Ok(Report(look(&Arc::new(RealDisk::open_to_read(directory)?), depth)?))
+pub(super) fn inspect(directory: &Path, encryption: Option<&Encryption>, depth: Depth) -> Result<Report, OpenError> {
+    let disk = Arc::new(RealDisk::open_to_read(directory)?);
+    match encryption {
+        Some(encryption) => inspect_encrypted(&disk, encryption, depth).map(Report),
+        None => look(&disk, depth).map(Report),
+    }
 }
 
 impl fmt::Display for Report {
@@ -61,16 +71,21 @@ impl fmt::Display for Report {
             writeln!(f, "manifest: {segments} sealed segments hold everything up to {through}")?;
         }
         for sealed in &inspection.sealed {
-            let InspectedSealed { segment, records, bytes, entries, key_file_bytes, .. } = sealed;
-            let (sequences, garbage) = (range(sealed.sequences), garbage(sealed));
+            let InspectedSealed { segment, records, bytes, entries, key_file_bytes, data_key, .. } = sealed;
+            let (sequences, garbage, under) = (range(sealed.sequences), garbage(sealed), sealed_under(*data_key));
             writeln!(
                 f,
                 "segment {segment:08x}: sealed, {sequences}, {bytes} bytes in {records} frames{garbage}; key file: \
-                 {entries} entries, {key_file_bytes} bytes"
+                 {entries} entries, {key_file_bytes} bytes{under}"
             )?;
         }
-        for InspectedSegment { segment, frames, bytes, sequences } in &inspection.segments {
-            writeln!(f, "segment {segment:08x}: {}, {bytes} bytes in {frames} frames", range(*sequences))?;
+        for InspectedSegment { segment, frames, bytes, sequences, data_key } in &inspection.segments {
+            let (sequences, under) = (range(*sequences), sealed_under(*data_key));
+            writeln!(f, "segment {segment:08x}: {sequences}, {bytes} bytes in {frames} frames{under}")?;
+        }
+        if inspection.locked > 0 {
+            let locked = inspection.locked;
+            writeln!(f, "encrypted: {locked} segments not looked into; --encryption-key-file names the key")?;
         }
         if let Some(contents) = &inspection.contents {
             writeln!(f, "partitions with records: {}", contents.partitions.len())?;
@@ -104,6 +119,10 @@ impl fmt::Display for Report {
 fn garbage(sealed: &InspectedSealed) -> String {
     let share = |current: u64| 100 * sealed.bytes.saturating_sub(current) / sealed.bytes.max(1);
     sealed.current_bytes.map(|current| format!(", {} % garbage", share(current))).unwrap_or_default()
+}
+
+fn sealed_under(data_key: u8) -> String {
+    if data_key == 0 { String::new() } else { format!(", encrypted under data key {data_key}") }
 }
 
 fn range(sequences: Option<(Sequence, Sequence)>) -> String {
@@ -172,7 +191,7 @@ mod tests {
             birth: Birth::Complete,
             codec: CodecOptions::default(),
         };
-        let text = || inspect(directory.path(), Depth::Records).unwrap().to_string();
+        let text = || inspect(directory.path(), None, Depth::Records).unwrap().to_string();
         assert!(text().contains("would make a new store"));
         let mut log = open(Arc::new(RealDisk::open(directory.path()).unwrap()), options).unwrap().log;
         let dots = DotSet::from(Dot { actor: Actor(7), counter: 1 });

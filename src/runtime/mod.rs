@@ -19,6 +19,7 @@ mod compactor;
 pub mod detector;
 pub mod disk;
 mod driver;
+pub mod encryption;
 mod flusher;
 mod hot_cache;
 pub mod http;

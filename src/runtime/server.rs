@@ -6,6 +6,7 @@ use super::compactor;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::{Driver, Ended};
+use super::encryption::{encryption, key_variable};
 use super::flusher::{self, FlushRequest};
 use super::hot_cache::HotCache;
 use super::http::{
@@ -242,13 +243,15 @@ fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {
 
 fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDisk>, ServeError> {
     let directory = &settings.node.data_dir;
+    let encryption = encryption(&settings.storage.encryption_key_file, key_variable().as_deref())
+        .map_err(|error| ServeError::Refused(error.to_string()))?;
     let options = OpenOptions {
         fresh_actor: Actor(rand::random()),
         segment_bytes: u32::try_from(settings.storage.segment_bytes.0).unwrap_or(u32::MAX),
         durability: settings.storage.durability,
         boot: boot(),
         birth: Birth::Filling,
-        codec: CodecOptions { compression: settings.storage.compression.clone() },
+        codec: CodecOptions { compression: settings.storage.compression.clone(), encryption },
     };
     store::open(disk, options).map_err(|error| match error {
         OpenError::Locked => ServeError::Refused(format!(

@@ -1,6 +1,7 @@
 //! Holding what a directory says in one place against what it says in another. Nothing is written.
 
-use super::codec::{Codec, CodecOptions};
+use super::cipher::Seal;
+use super::codec::Codec;
 use super::compaction::may_fill_a_slot;
 use super::inspect::Contents;
 use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyRun, KeySource, Merge};
@@ -102,9 +103,15 @@ impl Owner {
 }
 
 impl<'a, D: Disk> Audit<'a, D> {
-    /// Reads everything that counts.
-    pub(super) fn of(disk: &'a Arc<D>, survey: &Survey, verdict: &'a Verdict, owner: Owner) -> Result<Self, OpenError> {
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&CodecOptions::default())));
+    /// Reads everything that counts, but for segments under a data key that `codec` does not know.
+    pub(super) fn of(
+        disk: &'a Arc<D>,
+        codec: Arc<Codec>,
+        survey: &Survey,
+        verdict: &'a Verdict,
+        owner: Owner,
+    ) -> Result<Self, OpenError> {
+        let reader = Reader::new(disk.clone(), codec);
         for sealed in &verdict.sealed.segments {
             reader.admit(sealed.segment, sealed.generation, None);
         }
@@ -124,7 +131,7 @@ impl<'a, D: Disk> Audit<'a, D> {
         for sealed in &verdict.sealed.segments {
             listed = listed.and(audit.look_at_sealed(sealed)?);
         }
-        audit.read_tail(owner.actor)?;
+        listed = listed.and(audit.read_tail(survey, owner.actor)?);
         let checkpoint = survey.sealed.as_ref().and_then(|(_, checkpoint)| checkpoint.as_ref());
         let mut tracker = match checkpoint {
             Some(checkpoint) => checkpoint.tracker(owner.actor, owner.birth),
@@ -147,6 +154,10 @@ impl<'a, D: Disk> Audit<'a, D> {
 
     /// Its records against the manifest and the key file. Does the key file lead to every record?
     fn look_at_sealed(&mut self, sealed: &SealedSegment) -> Result<Listed, OpenError> {
+        if self.seal(sealed.data_key).is_locked() {
+            self.replayed = None;
+            return Ok(Listed::InPart);
+        }
         let contents = &mut self.contents;
         let see = |record: &_| contents.count(record);
         let back = ReadBack::read(&**self.disk, &self.reader, sealed, &self.verdict.lost, see)?;
@@ -159,7 +170,7 @@ impl<'a, D: Disk> Audit<'a, D> {
         }
         let is_whole = missing.is_none();
         self.findings.extend(missing);
-        if !key_file_is_sound(self.disk, sealed)? {
+        if !key_file_is_sound(self.disk, self.reader.codec().keys(), sealed)? {
             self.findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
             return Ok(Listed::InPart);
         }
@@ -205,7 +216,12 @@ impl<'a, D: Disk> Audit<'a, D> {
     }
 
     fn key_file(&self, sealed: &SealedSegment) -> Result<KeyFile<D>, OpenError> {
-        KeyFile::open(self.disk.clone(), sealed.segment, sealed.generation).map_err(unreadable)
+        let seal = self.seal(sealed.data_key);
+        KeyFile::open(self.disk.clone(), sealed.segment, sealed.generation, seal).map_err(unreadable)
+    }
+
+    fn seal(&self, data_key: u8) -> Seal {
+        self.reader.codec().keys().seal(data_key)
     }
 
     /// Plays a segment's records, unless compaction has made it: then others are gone.
@@ -251,14 +267,21 @@ impl<'a, D: Disk> Audit<'a, D> {
         }
     }
 
-    fn read_tail(&mut self, actor: Actor) -> Result<(), OpenError> {
+    /// Does what was read lead to every record?
+    fn read_tail(&mut self, survey: &Survey, actor: Actor) -> Result<Listed, OpenError> {
+        let mut listed = Listed::Whole;
         let mut accepted = self.verdict.accepted.clone();
         accepted.sort_by_key(|framed| framed.place);
         for run in accepted.chunk_by(|a, b| a.place.segment == b.place.segment) {
             let Some(Framed { place, .. }) = run.first() else { continue };
+            let seal = self.seal(survey.segments.get(&place.segment).map_or(0, |found| found.header.data_key));
+            if seal.is_locked() {
+                listed = Listed::InPart;
+                continue;
+            }
             let Some(OpenSegment { file, generation }) = self.reader.file(place.segment)? else { continue };
             let mut window = Window::new(&**self.disk, &file, Framed::end(run));
-            let mut tail = TailSegment::new(place.segment, generation);
+            let mut tail = TailSegment::new(place.segment, generation, seal);
             for framed in run {
                 match window.record(self.reader.codec(), framed, generation)? {
                     Some(record) => {
@@ -270,7 +293,7 @@ impl<'a, D: Disk> Audit<'a, D> {
             }
             self.tails.push(tail);
         }
-        Ok(())
+        Ok(listed)
     }
 
     /// Which records are current: they are what is not garbage, and their versions are in the clock.
@@ -453,12 +476,12 @@ mod tests {
         change_identity(disk, |identity| {
             let mut sealed = identity.sealed.get(2).unwrap().clone();
             let mut entries = Vec::new();
-            let mut cursor = KeyFile::open(disk.clone(), 2, sealed.generation).unwrap().iter_from(&[]);
+            let mut cursor = KeyFile::open(disk.clone(), 2, sealed.generation, Seal::default()).unwrap().iter_from(&[]);
             while let Some(entry) = cursor.next().unwrap() {
                 entries.push(entry);
             }
             change(&mut entries);
-            let mut run = KeyRun::new(2, sealed.generation);
+            let mut run = KeyRun::new(2, sealed.generation, Seal::default());
             entries.iter().for_each(|entry| run.push(entry));
             sealed.key_file = write_key_file(&**disk, &mut run).unwrap().into();
             identity.sealed.put(sealed);

@@ -130,8 +130,9 @@ impl<D: Disk> Examination<D> {
     /// Goes on with the key file. `intact_until` is 0 if not even the header is intact.
     fn frames_verified(&mut self, intact_until: u64) -> Result<Examined, DiskError> {
         self.intact_until = intact_until;
-        let SealedSegment { segment, generation, key_file, .. } = self.sealed;
-        match KeyFile::open(self.disk.clone(), segment, generation) {
+        let SealedSegment { segment, generation, key_file, data_key, .. } = self.sealed;
+        let seal = self.reader.codec().keys().seal(data_key);
+        match KeyFile::open(self.disk.clone(), segment, generation, seal) {
             Ok(file) if key_file == file.summary().into() => {
                 self.stage = Stage::Keys(file.iter_from(&[]));
                 Ok(Examined::More)

@@ -134,7 +134,8 @@ fn place_of(segment: u32, entry: &KeyEntry) -> Place {
 fn sources<D: Disk>(log: &Log<D>) -> Result<Vec<KeySource<'_, D>>, KeyFileError> {
     let mut sources = Vec::new();
     for sealed in &log.identity.sealed.segments {
-        let file = KeyFile::open(log.disk.clone(), sealed.segment, sealed.generation)?;
+        let seal = log.reader.codec().keys().seal(sealed.data_key);
+        let file = KeyFile::open(log.disk.clone(), sealed.segment, sealed.generation, seal)?;
         if sealed.key_file != file.summary().into() {
             return Err(KeyFileError::Damaged { segment: sealed.segment, what: "not the one the manifest speaks of" });
         }

@@ -8,8 +8,10 @@ use crate::causal::Actor;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"DUNLINID";
-/// What lies beside it may be encoded, which earlier programs would take for damage.
-const FORMAT: u32 = 3;
+/// What lies beside it may be encrypted, and says under which data key.
+const FORMAT: u32 = 4;
+/// It may be compressed, which earlier programs would take for damage.
+const FORMAT_COMPRESSED: u32 = 3;
 /// Nothing is encoded.
 const FORMAT_PLAIN: u32 = 2;
 
@@ -144,8 +146,10 @@ impl Identity {
     fn decode(bytes: &[u8]) -> FoundIdentity {
         let Some(envelope) = envelope::open(MAGIC, bytes) else { return FoundIdentity::Damaged };
         match envelope.format {
-            FORMAT | FORMAT_PLAIN | FORMAT_WITHOUT_SEALED => rmp_serde::from_slice(envelope.payload)
-                .map_or(FoundIdentity::Damaged, |identity| FoundIdentity::Known(Box::new(identity))),
+            FORMAT | FORMAT_COMPRESSED | FORMAT_PLAIN | FORMAT_WITHOUT_SEALED => {
+                rmp_serde::from_slice(envelope.payload)
+                    .map_or(FoundIdentity::Damaged, |identity| FoundIdentity::Known(Box::new(identity)))
+            }
             format => FoundIdentity::UnknownFormat(format),
         }
     }
@@ -194,6 +198,7 @@ mod tests {
                     records: 58,
                     bytes: 4000,
                     key_file: KeyFileStamp { entries: 50, bytes: 900, checksum: 7 },
+                    data_key: 2,
                 }],
                 checkpoint: Some(CheckpointStamp { sequence: Sequence(60), checksum: 9 }),
             },
@@ -227,6 +232,6 @@ mod tests {
     #[test]
     fn a_later_format_is_told_from_damage() {
         let bytes = envelope::seal(MAGIC, FORMAT + 1, &[]);
-        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(4)));
+        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(5)));
     }
 }

@@ -1,12 +1,13 @@
 //! Looking at a data directory without opening it: nothing is locked, written or repaired.
 
 use super::audit::{Audit, Contradiction, Owner};
+use super::cipher::{DataKeys, Encryption};
+use super::codec::{Codec, CompressionRules};
 use super::identity::{Ending, FoundIdentity};
 use super::mend::key_file_is_sound;
-use super::scan::Framed;
 use super::sealed::SealedSegment;
 use super::segment::is_quarantine;
-use super::survey::Survey;
+use super::survey::{FoundSegment, Survey};
 use super::verdict::{Care, Verdict};
 use super::{Body, Disk, Durability, FileName, Finding, FindingKind, OpenError, Opening, Record, Sequence};
 use crate::causal::Actor;
@@ -44,6 +45,8 @@ pub struct Inspection {
     pub segments: Vec<InspectedSegment>,
     /// Segments that were set aside, for their headers were unreadable. Nothing reads them.
     pub quarantined: Vec<FileName>,
+    /// Encrypted segments that were not looked into, for want of the key.
+    pub locked: u64,
     /// What recovery would report.
     pub findings: Vec<Finding>,
     /// What the records say; none unless they were looked at.
@@ -90,6 +93,8 @@ pub struct InspectedSealed {
     /// Bytes of the records in it that are current, the rest being garbage; none unless records were looked at, and
     /// every key file leads to them.
     pub current_bytes: Option<u64>,
+    /// Under which data key it and its key file are encrypted; 0 for none.
+    pub data_key: u8,
 }
 
 /// One segment that recovery scans.
@@ -103,6 +108,8 @@ pub struct InspectedSegment {
     pub bytes: u64,
     /// The lowest and the highest sequence in it.
     pub sequences: Option<(Sequence, Sequence)>,
+    /// Under which data key it is encrypted; 0 for none.
+    pub data_key: u8,
 }
 
 /// What the records that count say.
@@ -116,9 +123,28 @@ pub struct Contents {
     pub not_understood: u64,
 }
 
-/// Looks at a directory. While a process writes to it, the newest batches may show as a torn tail.
+/// Looks at a directory. While a process writes to it, the newest batches may show as a torn tail. Of an encrypted
+/// one the structure is seen; what [`inspect_encrypted`] sees besides is left out.
 pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenError> {
+    look(disk, None, depth)
+}
+
+/// The same with the directory's key: key files and records are decrypted, and so authenticated.
+pub fn inspect_encrypted<D: Disk>(
+    disk: &Arc<D>,
+    encryption: &Encryption,
+    depth: Depth,
+) -> Result<Inspection, OpenError> {
+    look(disk, Some(encryption), depth)
+}
+
+fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -> Result<Inspection, OpenError> {
     let survey = Survey::take(&**disk)?;
+    let keys = match encryption {
+        Some(_) => DataKeys::read(&**disk, encryption, &survey.data_keys())?,
+        None => DataKeys::default(),
+    };
+    let codec = Arc::new(Codec::new(CompressionRules::default(), keys));
     let (known, boot) = match &survey.identity {
         FoundIdentity::Known(identity) => (Some(identity), identity.boot),
         _ => (None, 0),
@@ -129,6 +155,7 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         durability: identity.durability,
         closed: if identity.ending == Ending::Clean { Closed::Cleanly } else { Closed::NotYet },
     });
+    let locked = |data_key| codec.keys().seal(data_key).is_locked();
     let mut inspection = Inspection {
         identity,
         opening: verdict.opening,
@@ -137,26 +164,37 @@ pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenE
         lost: verdict.lost.len(),
         sealed_through: verdict.sealed.through,
         sealed: verdict.sealed.segments.iter().map(InspectedSealed::of).collect(),
-        segments: survey.segments.iter().map(|(segment, found)| summary(*segment, &found.scan.frames)).collect(),
+        segments: survey.segments.values().map(summary).collect(),
         quarantined: disk.list()?.into_iter().filter(is_quarantine).collect(),
+        locked: {
+            let sealed = verdict.sealed.segments.iter().map(|sealed| sealed.data_key);
+            let tail = survey.segments.values().map(|found| found.header.data_key);
+            sealed.chain(tail).filter(|data_key| locked(*data_key)).count() as u64
+        },
         findings: verdict.findings.clone(),
         contents: None,
         contradictions: Vec::new(),
     };
     match depth {
-        Depth::Frames => inspection.look_at_key_files(disk, &verdict)?,
+        Depth::Frames => inspection.look_at_key_files(disk, codec.keys(), &verdict)?,
         Depth::Records => {
             let owner = known.map_or(Owner::NOBODY, |identity| Owner { actor: identity.actor, birth: identity.birth });
-            inspection.take_over(Audit::of(disk, &survey, &verdict, owner)?);
+            inspection.take_over(Audit::of(disk, codec, &survey, &verdict, owner)?);
         }
     }
     Ok(inspection)
 }
 
 impl Inspection {
-    fn look_at_key_files<D: Disk>(&mut self, disk: &Arc<D>, verdict: &Verdict) -> Result<(), OpenError> {
-        for sealed in &verdict.sealed.segments {
-            if !key_file_is_sound(disk, sealed)? {
+    fn look_at_key_files<D: Disk>(
+        &mut self,
+        disk: &Arc<D>,
+        keys: &DataKeys,
+        verdict: &Verdict,
+    ) -> Result<(), OpenError> {
+        let sealed = verdict.sealed.segments.iter();
+        for sealed in sealed.filter(|sealed| !keys.seal(sealed.data_key).is_locked()) {
+            if !key_file_is_sound(disk, keys, sealed)? {
                 self.findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
             }
         }
@@ -194,6 +232,7 @@ impl InspectedSealed {
             entries: sealed.key_file.entries,
             key_file_bytes: sealed.key_file.bytes,
             current_bytes: None,
+            data_key: sealed.data_key,
         }
     }
 }
@@ -205,10 +244,12 @@ impl Contents {
     }
 }
 
-fn summary(segment: u32, frames: &[Framed]) -> InspectedSegment {
+fn summary(found: &FoundSegment) -> InspectedSegment {
+    let frames = &found.scan.frames;
     let sequences = frames.iter().map(|framed| framed.sequence);
     InspectedSegment {
-        segment,
+        segment: found.header.segment,
+        data_key: found.header.data_key,
         frames: frames.len() as u64,
         bytes: frames.iter().map(|framed| u64::from(framed.place.length)).sum(),
         sequences: sequences.clone().min().zip(sequences.max()),

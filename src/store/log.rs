@@ -1,7 +1,7 @@
 //! The writing end: batches of records, one write and one sync each.
 
 use super::compaction::Compacted;
-use super::frame::{Entry, MAX_FRAME_BYTES, Seat};
+use super::frame::{Entry, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
 use super::job::Jobs;
 use super::next_segment::{NextSegment, SEGMENT_ROUNDING, segment_size};
@@ -130,7 +130,7 @@ impl<D: Disk> Log<D> {
             return Err(AppendError::Poisoned(error.clone()));
         }
         let total: usize = entries.iter().map(Entry::frame_bytes).sum();
-        if total > MAX_BATCH_BYTES || entries.iter().any(|entry| entry.frame_bytes() > MAX_FRAME_BYTES) {
+        if total > MAX_BATCH_BYTES || entries.iter().any(Entry::is_too_long) {
             return Err(AppendError::Full);
         }
         let Some((first, last)) = entries.first().zip(entries.last()) else { return Ok(Vec::new()) };
@@ -143,7 +143,7 @@ impl<D: Disk> Log<D> {
         let (mut bytes, mut places) = (Vec::with_capacity(total), Vec::with_capacity(entries.len()));
         for entry in entries {
             let seat = Seat { segment, generation, offset: end + bytes.len() as u32 };
-            places.push(entry.put(&mut bytes, seat, durable));
+            places.push(entry.put(self.reader.codec(), &mut bytes, seat, durable));
         }
         if let Err(error) = self.disk.write_at(&active.file, u64::from(end), &bytes) {
             return Err(self.poison(error));
@@ -185,6 +185,7 @@ impl<D: Disk> Log<D> {
         }
         let NextSegment { segment, ref file, bytes } = next;
         let generation = generation(self.settings.nonce, segment);
+        let seal = self.reader.codec().current_seal();
         let (predecessor, predecessor_end) =
             self.active.as_ref().map_or(self.predecessor, |active| (active.tail.segment, active.tail.end));
         let header = SegmentHeader {
@@ -196,6 +197,7 @@ impl<D: Disk> Log<D> {
             predecessor_end,
             cut_after: self.last,
             origin: Origin::Appended,
+            data_key: seal.number,
         };
         let written = self.disk.write_at(file, 0, &header.encode()).and_then(|()| self.disk.sync(file));
         let named = written.and_then(|()| next.name(&*self.disk)).and_then(|()| sync_names(&*self.disk));
@@ -208,7 +210,7 @@ impl<D: Disk> Log<D> {
             return Err(refused);
         }
         self.reader.admit(segment, generation, Some(file.clone()));
-        let next = Active { tail: TailSegment::new(segment, generation), file: next.file, bytes };
+        let next = Active { tail: TailSegment::new(segment, generation, seal), file: next.file, bytes };
         self.finished.extend(self.active.replace(next).map(|active| Arc::new(active.tail)));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Looking closely at the sealed log, and writing anew what can be.
 
+use super::cipher::DataKeys;
 use super::identity::sync_names;
 use super::key_file::{KeyFile, write_key_file};
 use super::reader::OpenSegment;
@@ -32,9 +33,9 @@ impl ReadBack {
         lost: &Intervals,
         mut see: impl FnMut(&Record),
     ) -> Result<ReadBack, OpenError> {
-        let SealedSegment { segment, generation, end, .. } = *sealed;
+        let SealedSegment { segment, generation, end, data_key, .. } = *sealed;
         let mut back = ReadBack {
-            found: TailSegment::new(segment, generation),
+            found: TailSegment::new(segment, generation, reader.codec().keys().seal(data_key)),
             sequences: Intervals::default(),
             findings: Vec::new(),
         };
@@ -79,13 +80,18 @@ fn header_of(sealed: &SealedSegment) -> SegmentHeader {
         predecessor_end: 0,
         cut_after: Sequence(0),
         origin: Origin::Appended,
+        data_key: sealed.data_key,
     }
 }
 
 /// Reads a key file from end to end: is it the one the manifest speaks of, and intact?
-pub(super) fn key_file_is_sound<D: Disk>(disk: &Arc<D>, sealed: &SealedSegment) -> Result<bool, OpenError> {
+pub(super) fn key_file_is_sound<D: Disk>(
+    disk: &Arc<D>,
+    keys: &DataKeys,
+    sealed: &SealedSegment,
+) -> Result<bool, OpenError> {
     let read = || {
-        let file = KeyFile::open(disk.clone(), sealed.segment, sealed.generation)?;
+        let file = KeyFile::open(disk.clone(), sealed.segment, sealed.generation, keys.seal(sealed.data_key))?;
         let mut cursor = file.iter_from(&[]);
         while cursor.next()?.is_some() {}
         Ok(sealed.key_file == file.summary().into())
@@ -106,7 +112,7 @@ impl<D: Disk> Log<D> {
             return Ok(findings);
         }
         for sealed in self.identity.sealed.segments.clone() {
-            let sound = key_file_is_sound(&self.disk, &sealed)?;
+            let sound = key_file_is_sound(&self.disk, self.reader.codec().keys(), &sealed)?;
             if sound && care < Care::Verifying {
                 continue;
             }

@@ -7,6 +7,7 @@
 mod audit;
 mod backup;
 mod checkpoint;
+mod cipher;
 mod claims;
 mod codec;
 mod compaction;
@@ -52,13 +53,17 @@ mod verdict;
 
 pub use audit::Contradiction;
 pub use backup::{BackedUp, BackupError, Linked, back_up};
+pub use cipher::{Encryption, SecretKey};
 pub use codec::{CodecOptions, Compression, CompressionRules};
 pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
 pub use index::Index;
-pub use inspect::{Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect};
+pub use inspect::{
+    Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect,
+    inspect_encrypted,
+};
 pub use job::Job;
 pub use listing::{KeyLister, KeyPage, KeyQuery, KeySnapshot, ListError, MAX_OPEN_KEY_FILES, Reach};
 pub use log::{AppendError, Log};

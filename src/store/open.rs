@@ -1,6 +1,7 @@
 //! Opening a data directory: survey, verdict, recovery, and what has to be written before anything is served.
 
-use super::codec::CodecOptions;
+use super::cipher::DataKeys;
+use super::codec::{Codec, CodecOptions};
 use super::identity::{Birth, Durability, Ending, FoundIdentity, Identity};
 use super::recovery::Recovery;
 use super::setback::Setback;
@@ -69,9 +70,12 @@ impl<D: Disk> Attempts<D> {
     /// What an attempt has written when it meets damage is what one cut short by a crash would have left.
     fn attempt(&self, care: Care) -> Result<Opened<D>, Setback> {
         let survey = Survey::take(&*self.disk)?;
+        let CodecOptions { compression, encryption } = &self.options.codec;
+        let keys = DataKeys::open(&*self.disk, encryption.as_ref(), &survey.data_keys())?;
+        let codec = Arc::new(Codec::new(compression.clone(), keys));
         let verdict = Verdict::reach(&survey, (self.directory, self.options.boot), care);
         let identity = next_identity(&self.options, self.directory, &survey, &verdict);
-        Recovery::begin(self.disk.clone(), &self.options, identity, survey, verdict, care)?.run()
+        Recovery::begin(self.disk.clone(), &self.options, identity, survey, verdict, care, &codec)?.run()
     }
 }
 

@@ -150,6 +150,27 @@ pub enum OpenError {
         /// The format it says it has.
         format: u32,
     },
+    /// The directory is encrypted, and no key was given.
+    #[error("the directory is encrypted, and no key is given (storage.encryption_key_file)")]
+    KeyNeeded,
+    /// The keys given are not those of the directory.
+    #[error("none of the keys given (storage.encryption_key_file) opens data key {number} of the directory")]
+    WrongKey {
+        /// The first that does not open.
+        number: u8,
+    },
+    /// Segments are there whose data key is not.
+    #[error("segments are encrypted under data key {number}, which the file `keys` does not have; put that file back")]
+    MissingKey {
+        /// The data key.
+        number: u8,
+    },
+    /// The file `keys` cannot be read.
+    #[error("both copies in the file `keys` are damaged; put that file back")]
+    DamagedKeys,
+    /// Segments under all the data keys that have a number are still there.
+    #[error("255 data keys are in use; let compaction encrypt the directory anew before another is drawn")]
+    TooManyKeys,
     /// A record whose checksum fits and whose contents mean nothing: written by something else.
     #[error("record {} in segment {:08x} at {} is intact but not understood", sequence.0, place.segment, place.offset)]
     NotUnderstood {

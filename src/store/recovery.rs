@@ -60,6 +60,7 @@ impl<D: Disk> Recovery<D> {
         survey: Survey,
         verdict: Verdict,
         care: Care,
+        codec: &Arc<Codec>,
     ) -> Result<Self, OpenError> {
         // A backup's clocks are kept only if all that they claim is there.
         let doubted = if survey.doubted || verdict.restores() { Care::Verifying } else { Care::Trusting };
@@ -71,14 +72,15 @@ impl<D: Disk> Recovery<D> {
             super::Opening::Renewed { .. } => identity.replace(&*disk)?,
             super::Opening::New | super::Opening::Kept => {}
         }
-        let reader = Reader::new(disk.clone(), Arc::new(Codec::new(&options.codec)));
+        let reader = Reader::new(disk.clone(), codec.clone());
         let mut finished = VecDeque::new();
         for sealed in &identity.sealed.segments {
             reader.admit(sealed.segment, sealed.generation, None);
         }
         for (segment, found) in survey.segments.range(..=identity.newest) {
             reader.admit(*segment, found.header.generation, None);
-            finished.push_back(Arc::new(TailSegment::new(*segment, found.header.generation)));
+            let seal = codec.keys().seal(found.header.data_key);
+            finished.push_back(Arc::new(TailSegment::new(*segment, found.header.generation, seal)));
         }
         let settings = Settings {
             segment_bytes: options.segment_bytes.max(MIN_SEGMENT_BYTES),

@@ -31,6 +31,9 @@ pub(super) struct SealedSegment {
     /// Bytes of their frames.
     pub(super) bytes: u64,
     pub(super) key_file: KeyFileStamp,
+    /// Under which data key it and its key file are encrypted; 0 for none.
+    #[serde(default)]
+    pub(super) data_key: u8,
 }
 
 /// Tells a segment's key file from any other.
@@ -93,6 +96,7 @@ mod tests {
             records: 1,
             bytes: 1,
             key_file: KeyFileStamp { entries: 0, bytes: 0, checksum: 0 },
+            data_key: 0,
         }
     }
 

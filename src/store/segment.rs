@@ -11,7 +11,7 @@ const FORMAT: u32 = 1;
 const CHECKSUM_AT: usize = 60;
 
 /// The one flag of a header: [`Origin::Compacted`].
-const COMPACTED: u32 = 1;
+const COMPACTED: u8 = 1;
 
 /// What a segment says about itself and about what came before it. Written and synced once, before the
 /// segment's first frame.
@@ -32,6 +32,8 @@ pub(super) struct SegmentHeader {
     /// Highest sequence that counts in any older segment: what lies beyond was cut.
     pub(super) cut_after: Sequence,
     pub(super) origin: Origin,
+    /// Under which data key its frames are encrypted; 0 for none.
+    pub(super) data_key: u8,
 }
 
 /// How a segment comes to be.
@@ -65,7 +67,7 @@ impl SegmentHeader {
         bytes.extend(self.predecessor.to_le_bytes());
         bytes.extend(self.predecessor_end.to_le_bytes());
         bytes.extend(self.cut_after.0.to_le_bytes());
-        bytes.extend(if self.origin == Origin::Compacted { COMPACTED } else { 0 }.to_le_bytes());
+        bytes.extend([if self.origin == Origin::Compacted { COMPACTED } else { 0 }, self.data_key, 0, 0]);
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
@@ -88,7 +90,8 @@ impl SegmentHeader {
                 predecessor: u32_at(bytes, 40)?,
                 predecessor_end: u32_at(bytes, 44)?,
                 cut_after: Sequence(u64_at(bytes, 48)?),
-                origin: if u32_at(bytes, 56)? & COMPACTED == 0 { Origin::Appended } else { Origin::Compacted },
+                origin: if bytes.get(56)? & COMPACTED == 0 { Origin::Appended } else { Origin::Compacted },
+                data_key: *bytes.get(57)?,
             })
         };
         header().filter(|header| header.segment == segment).ok_or(HeaderError::Damaged)
@@ -144,6 +147,7 @@ mod tests {
         predecessor_end: 4096,
         cut_after: Sequence(41),
         origin: Origin::Compacted,
+        data_key: 9,
     };
 
     #[test]

@@ -6,7 +6,7 @@ use super::scan::Scan;
 use super::sealed::{SealedLog, SealedSegment};
 use super::segment::{HeaderError, Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, segment_of};
 use super::{Disk, DiskError, DiskErrorKind, OpenError, Sequence};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The directory as it was found.
 pub(super) struct Survey {
@@ -166,6 +166,13 @@ impl Survey {
     pub(super) fn beyond(&self, newest: u32) -> Vec<u32> {
         let known = self.segments.keys().chain(&self.headless);
         known.copied().filter(|segment| *segment > newest).collect()
+    }
+
+    /// The data keys without which something in the log cannot be read.
+    pub(super) fn data_keys(&self) -> BTreeSet<u8> {
+        let sealed = self.sealed.iter().flat_map(|(sealed, _)| &sealed.segments).map(|sealed| sealed.data_key);
+        let tail = self.segments.values().map(|found| found.header.data_key);
+        sealed.chain(tail).filter(|number| *number > 0).collect()
     }
 
     /// Does a segment beyond the identity's newest look used? Then the identity is not the last one.

@@ -1,5 +1,6 @@
 //! A segment that is not sealed yet, and what its sealing will need.
 
+use super::cipher::Seal;
 use super::key_file::{EntryKind, KeyEntry};
 use super::sealed::{KeyFileStamp, SealedSegment};
 use super::segment::SEGMENT_HEADER_BYTES;
@@ -27,7 +28,7 @@ pub(super) struct TailSegment {
 }
 
 impl TailSegment {
-    pub(super) fn new(segment: u32, generation: u64) -> Self {
+    pub(super) fn new(segment: u32, generation: u64, seal: Seal) -> Self {
         TailSegment {
             segment,
             generation,
@@ -35,7 +36,7 @@ impl TailSegment {
             sequences: None,
             records: 0,
             bytes: 0,
-            run: TailRun::new(segment, generation),
+            run: TailRun::new(segment, generation, seal),
             steps: Steps::default(),
         }
     }
@@ -68,6 +69,7 @@ impl TailSegment {
             records: self.records,
             bytes: self.bytes,
             key_file,
+            data_key: self.run.seal().number,
         }
     }
 }

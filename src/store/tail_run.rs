@@ -1,5 +1,6 @@
 //! The entries of a segment that is not sealed, in pieces that a listing can share.
 
+use super::cipher::Seal;
 use super::key_file::{KeyEntry, KeyRun, SharedRun};
 use std::sync::Arc;
 
@@ -19,15 +20,15 @@ pub(super) struct TailRun {
 
 impl TailRun {
     /// An empty one for the segment of this number and generation.
-    pub(super) fn new(segment: u32, generation: u64) -> TailRun {
-        TailRun { closed: Vec::new(), open: KeyRun::new(segment, generation) }
+    pub(super) fn new(segment: u32, generation: u64, seal: Seal) -> TailRun {
+        TailRun { closed: Vec::new(), open: KeyRun::new(segment, generation, seal) }
     }
 
     /// Adds an entry, in any order.
     pub(super) fn push(&mut self, entry: &KeyEntry) {
         self.open.push(entry);
         if self.open.len() >= PIECE_ENTRIES || self.open.bytes_held() >= PIECE_BYTES {
-            let next = KeyRun::new(self.open.segment(), self.open.generation());
+            let next = self.open.emptied();
             self.closed.push(Arc::new(SharedRun::new(std::mem::replace(&mut self.open, next))));
         }
     }
@@ -37,9 +38,14 @@ impl TailRun {
         self.closed.iter().map(|piece| piece.run()).chain([&self.open])
     }
 
+    /// Under which data key the segment is encrypted.
+    pub(super) fn seal(&self) -> &Seal {
+        self.open.seal()
+    }
+
     /// All entries as one run: a copy.
     pub(super) fn joined(&self) -> KeyRun {
-        let mut joined = KeyRun::new(self.open.segment(), self.open.generation());
+        let mut joined = self.open.emptied();
         self.pieces().for_each(|piece| joined.extend(piece));
         joined
     }

@@ -221,7 +221,8 @@ fn place_of(refused: Option<&Operation>) -> &'static str {
     match (name.split(['-', '.']).next(), refused) {
         (_, Operation::Remove(_)) => "removal",
         (Some("identity"), _) => "manifest",
-        (Some("keys"), _) => "key file",
+        (Some("keys"), _) if name.starts_with("keys-") => "key file",
+        (Some("keys"), _) => "data keys",
         (Some("checkpoint"), _) => "checkpoint",
         (Some("segment"), Operation::Rename(..) | Operation::Write(_, 0, _)) => "roll, output",
         (Some("segment"), _) if name.ends_with(".new") => "segment made",

@@ -8,7 +8,7 @@ use crate::sim::disk::Fate;
 use dunlin::base::{Key, Random};
 use dunlin::causal::Object;
 use dunlin::ring::PartitionId;
-use dunlin::store::{Body, Opened, Opening, Place, Record, RenewalReason, open};
+use dunlin::store::{Body, OpenOptions, Opened, Opening, Place, Record, RenewalReason, open};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -36,6 +36,28 @@ pub enum Leaving {
     Crash,
     /// It was closed, and everything sealed.
     Close,
+}
+
+/// Whether the store is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// It is not.
+    Plain,
+    /// It is.
+    Encrypted,
+}
+
+impl Secrecy {
+    /// Both.
+    pub const ALL: [Secrecy; 2] = [Secrecy::Plain, Secrecy::Encrypted];
+
+    /// How such a store is opened, always under the same keys.
+    pub(super) fn options(self, actor: u64) -> OpenOptions {
+        match self {
+            Secrecy::Plain => model::options(actor),
+            Secrecy::Encrypted => model::encrypted(model::options(actor), &[1], 2),
+        }
+    }
 }
 
 /// Which bits of which bytes.
@@ -76,6 +98,7 @@ pub struct Flips {
 /// A store, and what is in it.
 struct Written {
     disk: SimDisk,
+    secrecy: Secrecy,
     /// Every record, and where it is.
     records: Vec<(Record, Place)>,
     /// What they amount to.
@@ -83,9 +106,9 @@ struct Written {
 }
 
 /// Flips bits of a store drawn from `seed`, one at a time; stops at the first that breaks a promise.
-pub fn flip(seed: u64, leaving: Leaving, coverage: Coverage) -> (Flips, Option<String>) {
+pub fn flip(seed: u64, leaving: Leaving, secrecy: Secrecy, coverage: Coverage) -> (Flips, Option<String>) {
     let mut random = Random::from_seed(seed);
-    let written = Written::new(&mut random, leaving);
+    let written = Written::new(&mut random, leaving, secrecy);
     let mut flips = Flips::default();
     for name in written.disk.file_names() {
         let length = written.disk.contents(&name).map_or(0, |bytes| bytes.len());
@@ -108,9 +131,9 @@ pub fn flip(seed: u64, leaving: Leaving, coverage: Coverage) -> (Flips, Option<S
 }
 
 impl Written {
-    fn new(random: &mut Random, leaving: Leaving) -> Written {
+    fn new(random: &mut Random, leaving: Leaving, secrecy: Secrecy) -> Written {
         let disk = Arc::new(SimDisk::new(1));
-        let mut scene = Scene::open(&disk, model::options(model::ACTOR)).unwrap();
+        let mut scene = Scene::open(&disk, secrecy.options(model::ACTOR)).unwrap();
         let (mut records, mut counters) = (Vec::new(), [0u64; 2]);
         // A close seals the tail, too.
         let sealed = if leaving == Leaving::Close { SEALED - 1 } else { SEALED };
@@ -136,7 +159,7 @@ impl Written {
         }
         disk.crash_with(|_| Fate::Dropped);
         let full = Model::of(records.iter().map(|(record, _)| record));
-        Written { disk: disk.snapshot(), records, full }
+        Written { disk: disk.snapshot(), secrecy, records, full }
     }
 
     /// Opens twice after a flip, and reads everything each time.
@@ -146,7 +169,7 @@ impl Written {
             return Err("there is no such byte".into());
         }
         for actor in ACTORS {
-            let opened = caught(|| open(disk.clone(), model::options(actor)).map_err(|error| error.to_string()))?;
+            let opened = caught(|| open(disk.clone(), self.secrecy.options(actor)).map_err(|error| error.to_string()))?;
             if actor == ACTORS[0] {
                 match opened.recovered.opening {
                     Opening::New => return Err("taken for a new directory".into()),

@@ -1,7 +1,7 @@
 //! Golden directories: what a version has once written, kept to show that every later one reads it.
 
 use super::model::{self, Model};
-use super::{Going, Scene};
+use super::{Going, Scene, Secrecy};
 use crate::sim::SimDisk;
 use crate::sim::disk::Fate;
 use dunlin::causal::{Dot, DotSet};
@@ -20,11 +20,11 @@ const SEGMENT_HEADER_BYTES: usize = 64;
 /// Where a frame says its format.
 const FRAME_FORMAT_AT: usize = 8;
 
-/// A directory of the present formats, and what is in it: every kind of record, sealed segments, one that compaction
+/// A directory of the present formats, encrypted, and what is in it: every kind of record, sealed segments, one that compaction
 /// has made, a checkpoint, a tail. Always the same for the same program.
 pub fn make() -> (BTreeMap<String, Vec<u8>>, String) {
     let disk = Arc::new(SimDisk::new(1));
-    let mut scene = Scene::open(&disk, model::options(model::ACTOR)).unwrap();
+    let mut scene = Scene::open(&disk, Secrecy::Encrypted.options(model::ACTOR)).unwrap();
     for batch in model::workload() {
         scene.append(&batch).unwrap();
         scene.work().unwrap();
@@ -49,7 +49,8 @@ pub fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<String, String> {
         let file = disk.create(&FileName(name.clone())).map_err(|error| error.to_string())?;
         disk.write_at(&file, 0, bytes).map_err(|error| error.to_string())?;
     }
-    let opened = dunlin::store::open(Arc::new(disk.copied(1)), model::options(model::ACTOR + 1));
+    let secrecy = if files.contains_key("keys") { Secrecy::Encrypted } else { Secrecy::Plain };
+    let opened = dunlin::store::open(Arc::new(disk.copied(1)), secrecy.options(model::ACTOR + 1));
     Ok(describe(&opened.map_err(|error| error.to_string())?))
 }
 

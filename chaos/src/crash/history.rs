@@ -26,6 +26,8 @@ pub(super) struct History {
     pub(super) doubt: Doubt,
     /// Openings begun: each draws an actor of its own.
     pub(super) openings: u64,
+    /// Master keys: the one in force, and the one before; none while the store is not encrypted.
+    pub(super) masters: Vec<u8>,
     /// Own dots that were answered for, ever: actor, partition, counter.
     pub(super) minted: BTreeSet<(u64, u32, u64)>,
 }
@@ -75,18 +77,28 @@ impl History {
             boot: 1,
             doubt: Doubt::None,
             openings: 0,
+            masters: if random.chance(0.4) { vec![1] } else { Vec::new() },
             minted: BTreeSet::new(),
         }
     }
 
     /// How the opening begun last, or now to be judged, is made.
     pub(super) fn options(&self) -> OpenOptions {
-        OpenOptions { durability: self.durability, boot: self.boot, ..super::model::options(self.fresh_actor()) }
+        let plain = super::model::options(self.fresh_actor());
+        let options = OpenOptions { durability: self.durability, boot: self.boot, ..plain };
+        super::model::encrypted(options, &self.masters, 100 + self.openings as u8)
     }
 
     /// The actor that it is offered.
     fn fresh_actor(&self) -> u64 {
         FIRST_ACTOR + self.openings
+    }
+
+    /// From the next opening on there is another master key: a store that was not encrypted becomes so, another
+    /// one gets a new data key.
+    pub(super) fn change_master(&mut self) {
+        self.masters.insert(0, self.masters.first().map_or(1, |master| master + 1));
+        self.masters.truncate(2);
     }
 
     /// A batch is handed to the log.

@@ -21,7 +21,7 @@ mod script;
 mod states;
 
 pub use enumeration::{Broken, enumerate};
-pub use flips::{Coverage, FileFlips, Flips, Leaving, flip};
+pub use flips::{Coverage, FileFlips, Flips, Leaving, Secrecy, flip};
 pub use jobs::{Pace, Worker};
 pub use scene::{Going, Scene, Stage};
 pub use states::States;

@@ -5,8 +5,8 @@ use dunlin::base::{HybridTime, Key, NodeId};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Filled, Object, Version};
 use dunlin::ring::PartitionId;
 use dunlin::store::{
-    Birth, Body, CodecOptions, Durability, HintBody, Leftover, OpenOptions, Opened, PartitionTable, Place, Record,
-    Recovered, RecoveredHint, Sequence,
+    Birth, Body, CodecOptions, Durability, Encryption, HintBody, Leftover, OpenOptions, Opened, PartitionTable, Place,
+    Record, Recovered, RecoveredHint, SecretKey, Sequence,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,15 @@ pub fn options(actor: u64) -> OpenOptions {
         birth: Birth::Complete,
         codec: CodecOptions::default(),
     }
+}
+
+/// The same with encryption at rest: these master keys, the one in force first, and this data key if a new one is
+/// needed. None: not encrypted.
+pub fn encrypted(options: OpenOptions, masters: &[u8], fresh: u8) -> OpenOptions {
+    let key = |byte: u8| SecretKey::new([byte; 32]);
+    let encryption = (!masters.is_empty())
+        .then(|| Encryption { master_keys: masters.iter().copied().map(key).collect(), fresh_data_key: key(fresh) });
+    OpenOptions { codec: CodecOptions { encryption, ..options.codec }, ..options }
 }
 
 /// A dot.

@@ -200,6 +200,9 @@ impl Player {
     fn settle(&mut self) {
         self.left = self.disk.power_left().unwrap_or(self.left);
         self.disk.disarm();
+        if self.random.chance(0.3) {
+            self.history.change_master();
+        }
         let renews = self.history.durability == Durability::Os;
         match (self.random.below(10), self.history.doubt) {
             (0, Doubt::None) => {

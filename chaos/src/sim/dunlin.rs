@@ -10,10 +10,14 @@ use ::dunlin::causal::{Actor, DotSet};
 use ::dunlin::node::{Effect, Input, Node, NodeOptions, Space};
 use ::dunlin::ring::PartitionId;
 use ::dunlin::store::{
-    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, FileName, KeyLister, KeyPage, KeyQuery,
-    Linked, Log, OpenOptions, Opening, Place, Reader, Record, Sequence, back_up, inspect, open,
+    AppendError, Birth, CodecOptions, Compression, Depth, Disk, Durability, Encryption, FileName, KeyLister, KeyPage,
+    KeyQuery, Linked, Log, OpenOptions, Opening, Place, Reader, Record, SecretKey, Sequence, back_up, inspect, open,
 };
 use std::sync::Arc;
+
+/// After so many cuts of the power an encrypted node gets another master key: often enough that compaction is seen to
+/// change the data key, and seldom enough that it mostly has other things to do.
+const POWER_CYCLES_PER_KEY: u64 = 3;
 
 /// A machine with one simulated disk.
 pub struct DunlinMachine {
@@ -88,6 +92,14 @@ impl DunlinMachine {
         Actor(if broken(Mutation::ReuseActorAfterWipe) { first } else { boot.actor })
     }
 
+    /// Every second node is encrypted, and gets another master key now and then.
+    fn encryption(&self, boot: &Boot) -> Option<Encryption> {
+        let key = |number: u64| SecretKey::new([number as u8; 32]);
+        let master_keys = (0..=self.power_cycles / POWER_CYCLES_PER_KEY).rev().map(key).collect();
+        let fresh_data_key = SecretKey::new([boot.actor as u8 | 0x80; 32]);
+        boot.node.0.is_multiple_of(2).then_some(Encryption { master_keys, fresh_data_key })
+    }
+
     /// Machines of this make, for a run.
     pub fn build(_: NodeId, random: &mut Random) -> Box<dyn Machine> {
         Box::new(Self::new(random))
@@ -107,6 +119,7 @@ impl Machine for DunlinMachine {
             },
             codec: CodecOptions {
                 compression: if boot.seed.is_multiple_of(2) { Compression::Lz4 } else { Compression::None }.into(),
+                encryption: self.encryption(boot),
             },
         };
         let opened = open(self.disk.clone(), options).ok()?;

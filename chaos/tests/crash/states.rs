@@ -18,7 +18,7 @@ pub(crate) fn no_crash_state_loses_or_resurrects_anything() {
     for step in steps.into_iter().chain(compaction) {
         assert!(states.of_step(step) > 0, "no crash in {step}:\n{states}");
     }
-    for place in ["roll, output", "key file", "checkpoint", "manifest", "segment made", "names"] {
+    for place in ["roll, output", "key file", "checkpoint", "manifest", "segment made", "names", "data keys"] {
         assert!(states.of_place(place) > 0, "no crash in a call about the {place}:\n{states}");
     }
 }

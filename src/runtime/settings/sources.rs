@@ -4,6 +4,7 @@ use super::check::check;
 use super::problem::{Origin, Problem, SettingsError};
 use super::value::{Raw, Values};
 use super::{KNOBS, SECTIONS, Settings, file};
+use crate::runtime::encryption::KEY_VARIABLE;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file that is read: far above any real one, and no device or log by mistake.
@@ -67,7 +68,9 @@ impl Sources {
             let rest = name.strip_prefix("DUNLIN_");
             let starts =
                 |section: &str| rest.is_some_and(|rest| rest.starts_with(&format!("{}_", section.to_uppercase())));
-            SECTIONS.iter().any(|(section, _)| starts(section)) && KNOBS.iter().all(|knob| knob.variable() != name)
+            SECTIONS.iter().any(|(section, _)| starts(section))
+                && name != KEY_VARIABLE
+                && KNOBS.iter().all(|knob| knob.variable() != name)
         };
         self.variables.iter().map(|(name, _)| name.as_str()).filter(|name| looks_like_one(name)).collect()
     }

@@ -99,6 +99,9 @@ settings! {
         /// How records are compressed, where that saves an eighth: lz4 costs little, zstd saves more. Of several prefixes that fit a key the longest counts.
         compression: CompressionRules = "none", Bounds::between(1, MAX_COMPRESSION_RULES);
         "When values are text and the disk is smaller than the processors are idle. What is there follows as compaction copies it."
+        /// Key of encryption at rest: a file of 32 bytes, or of 64 hexadecimal digits, readable by the node alone. With two the first is in force, the second the one before. Empty: nothing is encrypted, unless DUNLIN_STORAGE_ENCRYPTION_KEY holds a key (or two) in digits.
+        encryption_key_file: Vec<PathBuf> = "", Bounds::between(0, 2);
+        "To encrypt: what is there follows as compaction copies it. To replace the key: see docs/operations.md. Without the key the directory is lost."
         /// Bytes that compaction copies in a second, at most. 0: superseded records are never taken away.
         compaction: Size = "32MiB", Bounds::between(0, 1 << 40);
         "Larger if space is not given back as fast as it is used; smaller on slow disks."

@@ -1,6 +1,6 @@
 //! Which segments are worth compacting together.
 
-use super::estimate::Estimate;
+use super::estimate::{Encrypted, Estimate};
 use std::collections::BTreeSet;
 
 /// So many small segments are made one although nothing in them is superseded: every opening reads the key
@@ -16,9 +16,9 @@ const MAX_INPUTS: usize = 16;
 /// Most bytes compacted at once, whatever they are thought to hold: offsets in the output are 32 bits.
 const MAX_INPUT_BYTES: f64 = (1u64 << 31) as f64;
 
-/// The inputs of the next compaction; none if nothing is worth it. Condemned ones come first. Segments that hold less than
-/// `lowest_share` of current records come first, those that hold least before others; small ones fill up the
-/// output, whose size should be a usual segment's.
+/// The inputs of the next compaction; none if nothing is worth it. Condemned ones come first, then those that are not
+/// encrypted as new ones are or hold less than `lowest_share` of current records, those that hold least before
+/// others; small ones fill up the output, whose size should be a usual segment's.
 pub(super) fn choose(
     estimates: &[Estimate],
     condemned: &BTreeSet<u32>,
@@ -26,8 +26,9 @@ pub(super) fn choose(
     segment_bytes: f64,
 ) -> BTreeSet<u32> {
     let worth = |estimate: &Estimate| if condemned.contains(&estimate.segment) { -1.0 } else { estimate.live_share() };
-    let (mut sparse, others): (Vec<&Estimate>, Vec<&Estimate>) =
-        estimates.iter().partition(|estimate| worth(estimate) < lowest_share);
+    let (mut sparse, others): (Vec<&Estimate>, Vec<&Estimate>) = estimates
+        .iter()
+        .partition(|estimate| worth(estimate) < lowest_share || estimate.encrypted == Encrypted::Otherwise);
     sparse.sort_by(|a, b| worth(a).total_cmp(&worth(b)).then(a.segment.cmp(&b.segment)));
     let mut small: Vec<&Estimate> =
         others.into_iter().filter(|estimate| estimate.file_bytes < segment_bytes * SMALL_SHARE).collect();
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     fn estimate(segment: u32, live_bytes: f64, file_bytes: f64) -> Estimate {
-        Estimate { segment, live_bytes, file_bytes }
+        Estimate { segment, live_bytes, file_bytes, encrypted: Encrypted::AsNewOnes }
     }
 
     fn chosen(estimates: &[Estimate]) -> Vec<u32> {
@@ -78,6 +79,13 @@ mod tests {
         assert_eq!(chosen(&estimates), [1, 2]);
         let estimates = [estimate(1, 60.0, 100.0), estimate(2, 30.0, 100.0), estimate(3, 50.0, 100.0)];
         assert_eq!(chosen(&estimates), [2, 3]);
+    }
+
+    #[test]
+    fn a_segment_that_is_not_encrypted_as_new_ones_are_is_worth_it_however_full() {
+        let estimates =
+            [estimate(1, 100.0, 100.0), Estimate { encrypted: Encrypted::Otherwise, ..estimate(2, 100.0, 100.0) }];
+        assert_eq!(chosen(&estimates), [2]);
     }
 
     #[test]

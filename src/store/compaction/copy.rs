@@ -178,7 +178,7 @@ impl<D: Disk> Copying<D> {
         let disk = &*source.disk;
         let output = match &mut self.output {
             Some(output) => output,
-            none => none.insert(Output::create(disk, self.number, source.through)?),
+            none => none.insert(Output::create(disk, self.number, source.through, source.reader.codec().clone())?),
         };
         output.put(disk, entry, header, &payload)
     }
@@ -190,7 +190,8 @@ fn rewritten_delete(codec: &Codec, entry: &KeyEntry) -> Again {
     let record = Record { partition: entry.partition, body: Body::Object { key, object, dots, minted: None } };
     let seat = Seat { segment: 0, generation: 0, offset: 0 };
     let mut bytes = Vec::new();
-    Entry::of(codec, entry.sequence, &record).put(&mut bytes, seat, Sequence(entry.sequence.0.saturating_sub(1)));
+    let before = Sequence(entry.sequence.0.saturating_sub(1));
+    Entry::of(codec, entry.sequence, &record).put(codec, &mut bytes, seat, before);
     let frame = frame::verify(seat, &bytes).expect("a frame is valid where it was put");
     (frame.header, frame.payload_again(codec, &entry.key))
 }

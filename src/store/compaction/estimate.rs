@@ -20,6 +20,14 @@ pub(super) struct Estimate {
     pub(super) live_bytes: f64,
     /// Bytes of the file.
     pub(super) file_bytes: f64,
+    pub(super) encrypted: Encrypted,
+}
+
+/// Is a segment encrypted as new ones are?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encrypted {
+    AsNewOnes,
+    Otherwise,
 }
 
 impl Estimate {
@@ -47,7 +55,8 @@ impl Estimate {
         }
         let each = live as f64 / drawn.len().max(1) as f64;
         let live_bytes = each * file.summary().entries as f64;
-        Ok(Estimate { segment, live_bytes, file_bytes: source.file_bytes(segment)? as f64 })
+        let file_bytes = source.file_bytes(segment)? as f64;
+        Ok(Estimate { segment, live_bytes, file_bytes, encrypted: source.encrypted(segment) })
     }
 }
 
@@ -60,6 +69,12 @@ impl<D: Disk> Source<D> {
             EntryKind::Gone | EntryKind::GoneWithLeftover => self.is_older_elsewhere(entry, &BTreeSet::from([segment])),
             EntryKind::Hint => self.hints.contains(&entry.sequence),
         }
+    }
+
+    fn encrypted(&self, segment: u32) -> Encrypted {
+        let current = self.reader.codec().keys().current();
+        let own = self.sealed.iter().find(|sealed| sealed.segment == segment).map(|sealed| sealed.data_key);
+        if own == Some(current) { Encrypted::AsNewOnes } else { Encrypted::Otherwise }
     }
 
     fn file_bytes(&self, segment: u32) -> Result<u64, CompactionError> {

@@ -2,13 +2,14 @@
 
 use super::CompactionError;
 use crate::base::{Mutation, broken};
-use crate::store::codec::Stored;
+use crate::store::codec::{Codec, Stored};
 use crate::store::frame::{FrameHeader, Seat, put_again};
 use crate::store::identity::sync_names;
 use crate::store::key_file::{KeyEntry, KeyRun, key_file_name, write_key_file};
 use crate::store::sealed::SealedSegment;
 use crate::store::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, unfinished_name};
 use crate::store::{Disk, Sequence};
+use std::sync::Arc;
 
 /// Bytes gathered before they are written: few calls, and little memory.
 const WRITE_BYTES: usize = 1 << 20;
@@ -26,6 +27,7 @@ pub(super) struct Output<F> {
     run: KeyRun,
     sequences: Option<(Sequence, Sequence)>,
     bytes: u64,
+    codec: Arc<Codec>,
 }
 
 impl<F> Output<F> {
@@ -33,6 +35,7 @@ impl<F> Output<F> {
         disk: &D,
         (number, generation): (u32, u64),
         through: Sequence,
+        codec: Arc<Codec>,
     ) -> Result<Self, CompactionError> {
         let file = disk.create(&unfinished_name(number)).map_err(CompactionError::of_write)?;
         Ok(Output {
@@ -42,9 +45,10 @@ impl<F> Output<F> {
             file,
             end: SEGMENT_HEADER_BYTES as u32,
             pending: Vec::new(),
-            run: KeyRun::new(number, generation),
+            run: KeyRun::new(number, generation, codec.current_seal()),
             sequences: None,
             bytes: 0,
+            codec,
         })
     }
 
@@ -61,7 +65,7 @@ impl<F> Output<F> {
             header.sequence = Sequence(self.through.0 + self.run.len() as u64 + 1);
         }
         let seat = Seat { segment: self.number, generation: self.generation, offset: self.end };
-        let place = put_again(&mut self.pending, seat, &header, payload);
+        let place = put_again(&self.codec, &mut self.pending, seat, &header, payload);
         self.end = self.end.checked_add(place.length).ok_or(CompactionError::Full)?;
         self.bytes += u64::from(place.length);
         let sequence = header.sequence;
@@ -83,6 +87,7 @@ impl<F> Output<F> {
             predecessor_end: 0,
             cut_after: Sequence(u64::MAX),
             origin: Origin::Compacted,
+            data_key: self.run.seal().number,
         };
         let written = disk.write_at(&self.file, 0, &header.encode());
         let sync = || if broken(Mutation::CompactBeforeDurable) { Ok(()) } else { disk.sync(&self.file) };
@@ -98,6 +103,7 @@ impl<F> Output<F> {
             records: self.run.len() as u64,
             bytes: self.bytes,
             key_file: key_file.into(),
+            data_key: self.run.seal().number,
         })
     }
 

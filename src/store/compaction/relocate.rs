@@ -26,7 +26,8 @@ impl<D: Disk> Relocations<D> {
         output: &SealedSegment,
     ) -> Result<Self, CompactionError> {
         let failed = |error| CompactionError::of_key_file(output.segment, error);
-        let own = KeyFile::open(source.disk.clone(), output.segment, output.generation).map_err(failed)?;
+        let seal = source.reader.codec().keys().seal(output.data_key);
+        let own = KeyFile::open(source.disk.clone(), output.segment, output.generation, seal).map_err(failed)?;
         let mut sources = vec![KeySource::File(own.iter_from(&[]))];
         for segment in inputs {
             sources.push(KeySource::File(source.key_file(*segment)?.iter_from(&[])));

@@ -60,7 +60,8 @@ impl<D: Disk> Source<D> {
         let damaged = |error| CompactionError::of_key_file(segment, error);
         let another = || damaged(KeyFileError::Damaged { segment, what: "not the one the manifest speaks of" });
         let sealed = self.sealed.iter().find(|sealed| sealed.segment == segment).ok_or_else(another)?;
-        let file = KeyFile::open(self.disk.clone(), segment, sealed.generation).map_err(damaged)?;
+        let seal = self.reader.codec().keys().seal(sealed.data_key);
+        let file = KeyFile::open(self.disk.clone(), segment, sealed.generation, seal).map_err(damaged)?;
         if sealed.key_file != file.summary().into() {
             return Err(another());
         }

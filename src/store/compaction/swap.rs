@@ -4,10 +4,11 @@ use super::output::remove_output;
 use super::source::Source;
 use super::{Compaction, CompactionError, CompactionOptions};
 use crate::store::checkpoint::remove_if_there;
-use crate::store::identity::Identity;
+use crate::store::cipher::DataKeys;
+use crate::store::identity::{Identity, sync_names};
 use crate::store::key_file::key_file_name;
 use crate::store::log::generation;
-use crate::store::segment::segment_name;
+use crate::store::segment::{is_quarantine, segment_name};
 use crate::store::{AppendError, Disk, DiskError, DiskErrorKind, Log};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ pub(in crate::store) struct Compacted {
     condemned: BTreeSet<u32>,
     /// The output that counts while the node is still told what has moved there.
     relocating: Option<u32>,
+    /// Data keys that are out of the file, and with it out of this directory.
+    dropped_keys: BTreeSet<u8>,
 }
 
 impl Compacted {
@@ -40,6 +43,7 @@ impl<D: Disk> Log<D> {
     /// Begins a compaction of what is sealed now; the files of the one before go. One at a time.
     pub fn begin_compaction(&mut self, options: CompactionOptions) -> Compaction<D> {
         self.remove_retired();
+        self.drop_data_keys();
         self.compacted.relocating = None;
         let number = self.next_segment;
         self.next_segment += 1;
@@ -144,5 +148,41 @@ impl<D: Disk> Log<D> {
                 self.compacted.retired.push(segment);
             }
         }
+    }
+
+    /// Takes data keys out of the file under which nothing is encrypted any more, files of retired segments
+    /// included: a lost manifest would have an opening read those. On a full disk, the next time.
+    fn drop_data_keys(&mut self) {
+        let keys = self.reader.codec().clone();
+        let unused: BTreeSet<u8> = keys.keys().numbers().difference(&self.data_keys_in_use()).copied().collect();
+        if unused.is_subset(&self.compacted.dropped_keys) || !self.compacted.retired.is_empty() || self.failed.is_some()
+        {
+            return;
+        }
+        match self.forget_data_keys(keys.keys(), &unused) {
+            Ok(()) => {}
+            Err(DiskError { kind: DiskErrorKind::Full | DiskErrorKind::TooManyOpenFiles, .. }) => {}
+            // That the names were not synced is told only once: what was renamed before may be gone, too.
+            Err(error) => drop(self.poison(error)),
+        }
+    }
+
+    /// The data keys of all that is read: sealed segments, and the others, from which key files are still made. A
+    /// segment made ahead has none yet.
+    fn data_keys_in_use(&self) -> BTreeSet<u8> {
+        let sealed = self.identity.sealed.segments.iter().map(|sealed| sealed.data_key);
+        let tails = self.tails().map(|tail| tail.run.seal().number);
+        sealed.chain(tails).chain([self.reader.codec().keys().current()]).collect()
+    }
+
+    fn forget_data_keys(&mut self, keys: &DataKeys, unused: &BTreeSet<u8>) -> Result<(), DiskError> {
+        // Their headers are gone, and with them the numbers: whoever wants to look into them needs all there are.
+        if self.disk.list()?.iter().any(is_quarantine) {
+            return Ok(());
+        }
+        sync_names(&*self.disk)?;
+        keys.remove(&*self.disk, unused)?;
+        self.compacted.dropped_keys = unused.clone();
+        Ok(())
     }
 }

@@ -110,7 +110,7 @@ fn a_copy_has_the_compression_that_the_rules_give_by_now() {
     let bytes = |disk: &Arc<MemoryDisk>| inspect(disk, Depth::Frames).unwrap().sealed.iter().map(|s| s.bytes).sum();
     let mut lengths: Vec<u64> = vec![bytes(&disk)];
     for (life, compression) in [(8, Compression::Lz4), (9, Compression::Lz4), (10, Compression::None)] {
-        let codec = CodecOptions { compression: compression.into() };
+        let codec = CodecOptions { compression: compression.into(), encryption: None };
         let mut store = open(disk.clone(), OpenOptions { codec, segment_bytes: 1 << 20, ..options(life) }).unwrap();
         let compaction = copied(&mut store, &mut |_| Vec::new());
         store.log.install(&compaction).unwrap();

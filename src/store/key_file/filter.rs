@@ -1,7 +1,9 @@
 //! Which keys a file certainly does not hold, told by one read of 64 bytes: a blocked Bloom filter.
 
 use super::layout::Seat;
+use crate::store::cipher::Seal;
 use crate::store::frame::u32_at;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One line: its bits and their checksum. Lines are read and verified one by one.
 pub(super) const LINE_BYTES: usize = 64;
@@ -47,6 +49,12 @@ impl Filter {
             line
         })
     }
+}
+
+/// The hash by which a filter knows a key. With a data key it is a keyed one: the other would tell whoever has the
+/// file which of the keys he can think of are there.
+pub(super) fn key_hash(seal: &Seal, key: &[u8]) -> u64 {
+    seal.key.as_ref().map_or_else(|| xxh3_64(key), |data_key| data_key.filter_hash(key))
 }
 
 /// Which of so many lines speaks of the key of this hash. By the low bits: the high ones choose the

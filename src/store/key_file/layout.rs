@@ -1,6 +1,7 @@
 //! The two ends of a key file, and how its checksums are bound to it.
 
 use crate::store::Sequence;
+use crate::store::cipher::Spot;
 use crate::store::frame::{u32_at, u64_at};
 
 /// Bytes before the first block.
@@ -13,7 +14,10 @@ pub(super) const FOOTER_BYTES: usize = 48;
 pub(super) const FOOTER_CHECKSUM_AT: usize = 44;
 
 const MAGIC: &[u8; 8] = b"DUNLINKY";
-const FORMAT: u32 = 1;
+/// Of a file that is not encrypted.
+const FORMAT_PLAIN: u32 = 1;
+/// Its blocks and its index are encrypted, its filter has other hashes.
+const FORMAT_SEALED: u32 = 2;
 const HEADER_CHECKSUM_AT: usize = 28;
 
 /// Where a part of a key file lies: part of its checksum, so that it is valid in one place only.
@@ -55,28 +59,50 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// The same as what encryption binds bytes to; `beside` is [`Seat::beside`].
+    pub(super) fn spot(self, beside: &[u8]) -> Spot<'_> {
+        Spot { generation: self.generation, offset: self.offset, beside }
+    }
+
+    pub(super) fn beside(self) -> [u8; 12] {
+        let mut beside = [0; 12];
+        let bytes = self.segment.to_le_bytes().into_iter().chain(self.offset.to_le_bytes());
+        beside.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        beside
+    }
+}
+
 /// The header's bytes.
-pub(super) fn encode_header(segment: u32, generation: u64) -> Vec<u8> {
+pub(super) fn encode_header(segment: u32, generation: u64, data_key: u8) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     bytes.extend(MAGIC);
-    bytes.extend(FORMAT.to_le_bytes());
+    bytes.extend(format_under(data_key).to_le_bytes());
     bytes.extend(segment.to_le_bytes());
     bytes.extend(generation.to_le_bytes());
+    bytes.push(data_key);
     bytes.resize(HEADER_CHECKSUM_AT, 0);
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
     bytes
 }
 
+fn format_under(data_key: u8) -> u32 {
+    if data_key == 0 { FORMAT_PLAIN } else { FORMAT_SEALED }
+}
+
 /// Is this the header of the key file of that segment?
-pub(super) fn check_header(bytes: &[u8], segment: u32, generation: u64) -> Result<(), HeaderError> {
+pub(super) fn check_header(bytes: &[u8], segment: u32, generation: u64, data_key: u8) -> Result<(), HeaderError> {
     let sum = bytes.get(..HEADER_CHECKSUM_AT).map(crc32c::crc32c);
     let intact = bytes.starts_with(MAGIC) && sum.is_some() && u32_at(bytes, HEADER_CHECKSUM_AT) == sum;
     match u32_at(bytes, 8) {
-        Some(FORMAT) if intact => {}
+        Some(FORMAT_PLAIN | FORMAT_SEALED) if intact => {}
         Some(format) if intact => return Err(HeaderError::UnknownFormat(format)),
         _ => return Err(HeaderError::Damaged),
     }
-    let ours = u32_at(bytes, 12) == Some(segment) && u64_at(bytes, 16) == Some(generation);
+    let ours = u32_at(bytes, 8) == Some(format_under(data_key))
+        && u32_at(bytes, 12) == Some(segment)
+        && u64_at(bytes, 16) == Some(generation)
+        && bytes.get(24) == Some(&data_key);
     if ours { Ok(()) } else { Err(HeaderError::OfAnother) }
 }
 

@@ -2,11 +2,12 @@
 
 use super::block::Block;
 use super::block_list::BlockList;
-use super::filter::{LINE_BYTES, line_allows, line_of, seat_of};
+use super::filter::{LINE_BYTES, key_hash, line_allows, line_of, seat_of};
 use super::key_file_name;
 use super::layout::{FOOTER_BYTES, FOOTER_CHECKSUM_AT, Footer, HEADER_BYTES, HeaderError, Seat, check_header};
 use super::{KeyCursor, KeyEntry, KeyFileError, KeyFileSummary};
 use crate::base::{Key, Random};
+use crate::store::cipher::Seal;
 use crate::store::frame::u32_at;
 use crate::store::{Disk, DiskError, Sequence};
 use std::sync::Arc;
@@ -46,6 +47,7 @@ struct Bytes<D: Disk> {
     file: Option<D::File>,
     segment: u32,
     generation: u64,
+    seal: Seal,
 }
 
 impl<D: Disk> Clone for KeyFile<D> {
@@ -55,21 +57,27 @@ impl<D: Disk> Clone for KeyFile<D> {
 }
 
 impl<D: Disk> KeyFile<D> {
-    /// Opens the key file of a segment; verifies all of it but the blocks' contents, which are verified
+    /// Opens the key file of a segment, sealed as that is; verifies all of it but the blocks' contents, which are verified
     /// when read.
-    pub(crate) fn open(disk: Arc<D>, segment: u32, generation: u64) -> Result<Self, KeyFileError> {
-        Self::open_as(disk, segment, generation, Descriptor::Kept)
-    }
-
-    /// The same, with its descriptor kept or not.
-    pub(crate) fn open_as(
+    pub(in crate::store) fn open(
         disk: Arc<D>,
         segment: u32,
         generation: u64,
+        seal: Seal,
+    ) -> Result<Self, KeyFileError> {
+        Self::open_as(disk, segment, generation, seal, Descriptor::Kept)
+    }
+
+    /// The same, with its descriptor kept or not.
+    pub(in crate::store) fn open_as(
+        disk: Arc<D>,
+        segment: u32,
+        generation: u64,
+        seal: Seal,
         descriptor: Descriptor,
     ) -> Result<Self, KeyFileError> {
         let file = disk.open(&key_file_name(segment))?;
-        let mut parts = Parts::read(Bytes { disk, file: Some(file), segment, generation })?;
+        let mut parts = Parts::read(Bytes { disk, file: Some(file), segment, generation, seal })?;
         if descriptor == Descriptor::PerRead {
             parts.bytes.file = None;
         }
@@ -89,7 +97,7 @@ impl<D: Disk> KeyFile<D> {
     /// May the key have an entry? `false` is certain; `true` is wrong for about one absent key in a hundred,
     /// and is the answer when the filter cannot be read: asking [`KeyFile::get`] decides it.
     pub(crate) fn may_contain(&self, key: &Key) -> bool {
-        self.parts.filter_allows(key.hash64()).unwrap_or(true)
+        self.parts.filter_allows(key_hash(&self.parts.bytes.seal, key.as_bytes())).unwrap_or(true)
     }
 
     /// All entries of a key, the highest sequence first.
@@ -130,7 +138,8 @@ impl<D: Disk> KeyFile<D> {
 impl<D: Disk> Parts<D> {
     fn read(bytes: Bytes<D>) -> Result<Self, KeyFileError> {
         let header = bytes.read(0, HEADER_BYTES as u64)?;
-        check_header(&header, bytes.segment, bytes.generation).map_err(|error| bytes.header_error(error))?;
+        check_header(&header, bytes.segment, bytes.generation, bytes.seal.number)
+            .map_err(|error| bytes.header_error(error))?;
         let length = bytes.with_file(|disk, file| disk.len(file))?;
         let footer_at =
             length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| bytes.damaged("too short for a footer"))?;
@@ -146,6 +155,7 @@ impl<D: Disk> Parts<D> {
         if u32_at(&footer_bytes, FOOTER_CHECKSUM_AT) != Some(checksum) {
             return Err(bytes.damaged("the checksum of index, filter and footer does not fit"));
         }
+        let index = bytes.opened(footer.index_at, index)?;
         let blocks = BlockList::decode(&index, footer.index_at)
             .ok_or_else(|| bytes.damaged("the index does not list the blocks"))?;
         Ok(Parts { summary: footer.summary(length, checksum), bytes, footer, blocks })
@@ -172,7 +182,7 @@ impl<D: Disk> Parts<D> {
         if self.bytes.seat(place.offset).checksum(&bytes) != place.checksum {
             return Err(self.damaged("the checksum of a block does not fit"));
         }
-        Ok(Some(Block::new(bytes)))
+        Ok(Some(Block::new(self.bytes.opened(place.offset, bytes)?)))
     }
 
     fn entries_of(&self, number: usize) -> Result<Vec<KeyEntry>, KeyFileError> {
@@ -224,6 +234,18 @@ impl<D: Disk> Bytes<D> {
         match &self.file {
             Some(file) => ask(&self.disk, file),
             None => ask(&self.disk, &self.disk.open(&key_file_name(self.segment))?),
+        }
+    }
+
+    /// A part that lies at `offset`, verified: what was encrypted, if the file is.
+    fn opened(&self, offset: u64, part: Vec<u8>) -> Result<Vec<u8>, KeyFileError> {
+        let seat = self.seat(offset);
+        match &self.seal {
+            Seal { number: 0, .. } => Ok(part),
+            Seal { key: None, .. } => Err(self.damaged("its data key is not known")),
+            Seal { key: Some(key), .. } => key
+                .open_part(seat.spot(&seat.beside()), &part)
+                .ok_or_else(|| self.damaged("the checksum of a part fits, it was not encrypted for this place")),
         }
     }
 

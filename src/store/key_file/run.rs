@@ -5,6 +5,7 @@ use super::{EntryKind, KeyEntry};
 use crate::base::Key;
 use crate::ring::PartitionId;
 use crate::store::Sequence;
+use crate::store::cipher::Seal;
 use bytes::Bytes;
 use std::{slice, vec};
 
@@ -13,6 +14,7 @@ use std::{slice, vec};
 pub(crate) struct KeyRun {
     segment: u32,
     generation: u64,
+    seal: Seal,
     keys: Vec<u8>,
     slots: Vec<Slot>,
     in_order: bool,
@@ -43,9 +45,9 @@ enum Slots<'a> {
 }
 
 impl KeyRun {
-    /// An empty run for the segment of this number and generation.
-    pub(crate) fn new(segment: u32, generation: u64) -> KeyRun {
-        KeyRun { segment, generation, keys: Vec::new(), slots: Vec::new(), in_order: true }
+    /// An empty run for the segment of this number and generation, whose key file is sealed as it is.
+    pub(in crate::store) fn new(segment: u32, generation: u64, seal: Seal) -> KeyRun {
+        KeyRun { segment, generation, seal, keys: Vec::new(), slots: Vec::new(), in_order: true }
     }
 
     /// The segment it belongs to.
@@ -56,6 +58,16 @@ impl KeyRun {
     /// That segment's generation.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// An empty run for the same segment.
+    pub(in crate::store) fn emptied(&self) -> KeyRun {
+        KeyRun::new(self.segment, self.generation, self.seal.clone())
+    }
+
+    /// Under which data key the segment and its key file are encrypted.
+    pub(in crate::store) fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// Adds an entry, in any order.

@@ -9,6 +9,7 @@ use super::{
 use crate::base::limits::MAX_KEY_BYTES;
 use crate::base::{Key, Random};
 use crate::ring::PartitionId;
+use crate::store::cipher::Seal;
 use crate::store::memory::MemoryDisk;
 use crate::store::{Disk, DiskError, DiskErrorKind, FileName, Sequence};
 use proptest::prelude::*;
@@ -45,7 +46,7 @@ fn entry(key: Key, sequence: u64) -> KeyEntry {
 }
 
 fn run_of(segment: u32, entries: &[KeyEntry]) -> KeyRun {
-    let mut run = KeyRun::new(segment, GENERATION);
+    let mut run = KeyRun::new(segment, GENERATION, Seal::default());
     entries.iter().for_each(|entry| run.push(entry));
     run
 }
@@ -59,7 +60,7 @@ fn sorted(mut entries: Vec<KeyEntry>) -> Vec<KeyEntry> {
 fn file_of(entries: &[KeyEntry]) -> KeyFile<MemoryDisk> {
     let disk = Arc::new(MemoryDisk::default());
     let summary = write_key_file(&*disk, &mut run_of(SEGMENT, entries)).unwrap();
-    let file = KeyFile::open(disk, SEGMENT, GENERATION).unwrap();
+    let file = KeyFile::open(disk, SEGMENT, GENERATION, Seal::default()).unwrap();
     assert_eq!((file.summary(), file.segment(), file.iter_from(&[]).segment()), (summary, SEGMENT, SEGMENT));
     file
 }
@@ -74,7 +75,7 @@ fn drained<D: Disk>(mut cursor: KeyCursor<D>) -> Result<Vec<KeyEntry>, KeyFileEr
 
 /// Everything a reader can ask of a file, as long as nothing fails.
 fn read_all<D: Disk>(disk: Arc<D>) -> Result<Vec<KeyEntry>, KeyFileError> {
-    drained(KeyFile::open(disk, SEGMENT, GENERATION)?.iter_from(&[]))
+    drained(KeyFile::open(disk, SEGMENT, GENERATION, Seal::default())?.iter_from(&[]))
 }
 
 /// Keys that share prefixes, from 1 to 1,024 bytes long.
@@ -143,7 +144,7 @@ proptest! {
             write_key_file(&*disk, run).unwrap();
         }
         let sources = || runs.iter().map(|run| match in_files >> run.segment() & 1 {
-            1 => KeySource::File(KeyFile::open(disk.clone(), run.segment(), GENERATION).unwrap().iter_from(&[])),
+            1 => KeySource::File(KeyFile::open(disk.clone(), run.segment(), GENERATION, Seal::default()).unwrap().iter_from(&[])),
             _ => KeySource::Run(run.iter()),
         }).collect();
         let mut merge = Merge::<MemoryDisk>::new(sources()).unwrap();
@@ -236,7 +237,7 @@ fn the_bytes_are_those_the_document_names() {
 #[test]
 fn a_run_may_grow_after_it_was_sorted() {
     let entries = many_entries();
-    let mut run = KeyRun::new(SEGMENT, GENERATION);
+    let mut run = KeyRun::new(SEGMENT, GENERATION, Seal::default());
     for part in entries.chunks(5_000) {
         part.iter().for_each(|entry| run.push(entry));
         run.sort();
@@ -296,7 +297,7 @@ fn a_bit_flipped_after_the_opening_is_noticed_or_changes_nothing() {
     let model = sorted(small_entries());
     for bit in 0..bytes.len() * 8 {
         let disk = disk_with(&bytes);
-        let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION).unwrap();
+        let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION, Seal::default()).unwrap();
         let handle = disk.open(&key_file_name(SEGMENT)).unwrap();
         disk.write_at(&handle, bit as u64 / 8, &[bytes[bit / 8] ^ 1 << (bit % 8)]).unwrap();
         let read = drained(file.iter_from(&[]));
@@ -336,21 +337,21 @@ fn a_stale_block_at_the_place_of_a_good_one_is_noticed() {
 #[test]
 fn the_file_of_another_segment_or_generation_is_damaged() {
     let disk = disk_with(&small_file());
-    assert!(is_damaged(&KeyFile::open(disk.clone(), SEGMENT, GENERATION + 1)));
+    assert!(is_damaged(&KeyFile::open(disk.clone(), SEGMENT, GENERATION + 1, Seal::default())));
     disk.rename(&key_file_name(SEGMENT), &key_file_name(SEGMENT + 1)).unwrap();
-    let opened = KeyFile::open(disk.clone(), SEGMENT + 1, GENERATION);
+    let opened = KeyFile::open(disk.clone(), SEGMENT + 1, GENERATION, Seal::default());
     assert!(matches!(opened, Err(KeyFileError::Damaged { segment, .. }) if segment == SEGMENT + 1));
-    let missing = KeyFile::open(disk, SEGMENT, GENERATION);
+    let missing = KeyFile::open(disk, SEGMENT, GENERATION, Seal::default());
     assert!(matches!(missing, Err(KeyFileError::Disk(DiskError { kind: DiskErrorKind::NotFound, .. }))));
 }
 
 #[test]
 fn a_later_format_is_told_from_damage() {
     let mut bytes = small_file();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let sum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]).to_le_bytes();
     bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&sum);
-    let unknown = KeyFileError::UnknownFormat { segment: SEGMENT, format: 2 };
+    let unknown = KeyFileError::UnknownFormat { segment: SEGMENT, format: 3 };
     // A later format may have another end: nothing behind the header is looked at.
     for length in [bytes.len(), bytes.len() - 1, HEADER_BYTES] {
         assert_eq!(read_all(disk_with(&bytes[..length])), Err(unknown.clone()));
@@ -481,9 +482,9 @@ fn a_failed_read_is_told_and_never_an_entry_skipped() {
     let disk = failing(DiskErrorKind::Failed);
     write_key_file(&*disk, &mut run_of(SEGMENT, &entries)).unwrap();
     disk.arm(0, u64::MAX);
-    assert!(matches!(KeyFile::open(disk.clone(), SEGMENT, GENERATION), Err(KeyFileError::Disk(_))));
+    assert!(matches!(KeyFile::open(disk.clone(), SEGMENT, GENERATION, Seal::default()), Err(KeyFileError::Disk(_))));
     disk.arm(0, 0);
-    let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION).unwrap();
+    let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION, Seal::default()).unwrap();
     let mut cursor = file.iter_from(&[]);
     let mut read = Vec::new();
     disk.arm(3, 2);
@@ -507,7 +508,7 @@ fn a_merge_that_failed_gives_nothing_more() {
     let entries = many_entries();
     let disk = failing(DiskErrorKind::Failed);
     write_key_file(&*disk, &mut run_of(SEGMENT, &entries)).unwrap();
-    let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION).unwrap();
+    let file = KeyFile::open(disk.clone(), SEGMENT, GENERATION, Seal::default()).unwrap();
     let own = run_of(SEGMENT + 1, &small_entries());
     let mut merge = Merge::new(vec![KeySource::File(file.iter_from(&[])), KeySource::Run(own.iter())]).unwrap();
     disk.arm(2, 1);

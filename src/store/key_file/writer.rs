@@ -1,13 +1,12 @@
 //! Writing a run as a key file.
 
 use super::block::{BLOCK_BYTES, BlockBuilder, shared_bytes};
-use super::filter::Filter;
+use super::filter::{Filter, key_hash};
 use super::key_file_name;
 use super::layout::{Footer, Seat, encode_header};
 use super::varint::put_varint;
 use super::{KeyFileSummary, KeyRun};
 use crate::store::{Disk, DiskError, DiskErrorKind, FileName, Sequence};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Bytes gathered before they are written: few calls, and little memory.
 const WRITE_BYTES: usize = 256 << 10;
@@ -30,10 +29,11 @@ pub(crate) fn write_key_file<D: Disk>(disk: &D, run: &mut KeyRun) -> Result<KeyF
 fn write_parts<D: Disk>(disk: &D, file: &D::File, run: &KeyRun) -> Result<KeyFileSummary, DiskError> {
     let (range, keys) = survey(run);
     let mut output = Output { disk, file, written: 0, pending: Vec::new() };
-    let header = encode_header(run.segment(), run.generation());
+    let header = encode_header(run.segment(), run.generation(), run.seal().number);
     output.put(&header)?;
-    let (index, filter) = write_blocks(&mut output, run, range.0, Filter::for_keys(keys))?;
+    let (mut index, filter) = write_blocks(&mut output, run, range.0, Filter::for_keys(keys))?;
     let index_at = output.at();
+    seal_part(run, index_at, &mut index);
     output.put(&index)?;
     let filter_at = output.at();
     let mut checksum = crc32c::crc32c_append(crc32c::crc32c(&header), &index);
@@ -64,7 +64,7 @@ fn write_blocks<D: Disk>(
     let mut cursor = run.iter();
     while let Some((key, facts)) = cursor.next_borrowed() {
         if key != before {
-            filter.insert(xxh3_64(key));
+            filter.insert(key_hash(run.seal(), key));
         }
         if block.bytes.is_empty() {
             separator = separator_of(before, key);
@@ -89,7 +89,7 @@ fn end_block<D: Disk>(
     separator: &[u8],
     block: &mut BlockBuilder,
 ) -> Result<(), DiskError> {
-    let seat = Seat { segment: run.segment(), generation: run.generation(), offset: output.at() };
+    let seat = seal_part(run, output.at(), &mut block.bytes);
     put_varint(index, separator.len() as u64);
     index.extend_from_slice(separator);
     put_varint(index, block.bytes.len() as u64);
@@ -97,6 +97,15 @@ fn end_block<D: Disk>(
     output.put(&block.bytes)?;
     block.clear();
     Ok(())
+}
+
+/// Encrypts a part that is to lie at `offset`, if the segment is; the part's seat.
+fn seal_part(run: &KeyRun, offset: u64, part: &mut Vec<u8>) -> Seat {
+    let seat = Seat { segment: run.segment(), generation: run.generation(), offset };
+    if let Some(key) = &run.seal().key {
+        key.seal_part(seat.spot(&seat.beside()), part);
+    }
+    seat
 }
 
 /// What parts two blocks: as much of the first key as tells it from the last key before.

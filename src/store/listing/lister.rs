@@ -71,14 +71,14 @@ impl<D: Disk> KeyLister<D> {
         let start = query.from.as_ref().max(query.prefix.as_ref());
         let mut cursors = Vec::with_capacity(snapshot.sealed.len() + snapshot.pieces.len());
         for sealed in &snapshot.sealed {
-            cursors.push(NewestCursor::of_file(self.key_file(sealed)?, start));
+            cursors.push(NewestCursor::of_file(self.key_file(snapshot, sealed)?, start));
         }
         cursors.extend(snapshot.pieces.iter().map(|piece| NewestCursor::of_run(Arc::clone(piece), start)));
         Merge::new(cursors)?.page(query, wanted)
     }
 
     /// The key file of a sealed segment, as the manifest knows it.
-    fn key_file(&self, sealed: &SealedSegment) -> Result<KeyFile<D>, KeyFileError> {
+    fn key_file(&self, snapshot: &KeySnapshot, sealed: &SealedSegment) -> Result<KeyFile<D>, KeyFileError> {
         let (descriptor, known) = {
             let open = self.lock();
             let kept = open.values().filter(|open| open.descriptor == Descriptor::Kept).count();
@@ -92,7 +92,8 @@ impl<D: Disk> KeyLister<D> {
         }
         let (segment, generation) = (sealed.segment, sealed.generation);
         // Without the lock: others list from what is open.
-        let file = KeyFile::open_as(self.disk.clone(), segment, generation, descriptor)?;
+        let seal = snapshot.codec.keys().seal(sealed.data_key);
+        let file = KeyFile::open_as(self.disk.clone(), segment, generation, seal, descriptor)?;
         if sealed.key_file != file.summary().into() {
             return Err(KeyFileError::Damaged { segment, what: "not the one the manifest speaks of" });
         }

@@ -1,5 +1,6 @@
 //! What a listing is made from: the segments of one instant.
 
+use crate::store::codec::Codec;
 use crate::store::key_file::SharedRun;
 use crate::store::sealed::SealedSegment;
 use crate::store::{Disk, Log};
@@ -13,6 +14,8 @@ pub struct KeySnapshot {
     pub(super) sealed: Vec<SealedSegment>,
     /// What is not sealed.
     pub(super) pieces: Vec<Arc<SharedRun>>,
+    /// Opens key files that are encrypted.
+    pub(super) codec: Arc<Codec>,
 }
 
 impl<D: Disk> Log<D> {
@@ -21,6 +24,7 @@ impl<D: Disk> Log<D> {
         KeySnapshot {
             sealed: self.identity.sealed.segments.clone(),
             pieces: self.tails().flat_map(|tail| tail.run.shared()).collect(),
+            codec: self.reader.codec().clone(),
         }
     }
 }
