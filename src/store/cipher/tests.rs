@@ -369,3 +369,42 @@ fn an_inspection_without_the_key_reads_what_is_plain_and_finds_no_fault_with_the
         assert_eq!((count(blind.contents), count(sighted.contents)), (99, written));
     }
 }
+
+/// Microseconds of the store alone for a put and for a get of a value of so many bytes.
+fn microseconds(masters: &[u8], bytes: usize) -> [f64; 2] {
+    const BATCHES: u64 = 200;
+    const BATCH: u64 = 64;
+    let options = OpenOptions { segment_bytes: 64 << 20, ..options(7, masters) };
+    let mut store = open(Arc::new(MemoryDisk::default()), options).unwrap();
+    let record = |counter: u64| {
+        let mut record = record(counter * 10 + 1);
+        if let Body::Object { object, .. } = &mut record.body {
+            object.versions[0].content.value = vec![counter as u8; bytes].into();
+        }
+        record
+    };
+    let batches: Vec<Vec<Record>> = (0..BATCHES).map(|n| (n * BATCH..(n + 1) * BATCH).map(record).collect()).collect();
+    let each = |begin: std::time::Instant| begin.elapsed().as_secs_f64() * 1e6 / (BATCHES * BATCH) as f64;
+    let begin = std::time::Instant::now();
+    let places: Vec<_> = batches.iter().flat_map(|batch| store.log.append(batch).unwrap()).collect();
+    let put = each(begin);
+    let begin = std::time::Instant::now();
+    places.iter().for_each(|(place, _)| drop(store.reader.read(*place).unwrap()));
+    [put, each(begin)]
+}
+
+#[test]
+#[ignore = "measures; run in release"]
+fn microseconds_of_a_put_and_a_get_encrypted_and_not() {
+    for bytes in [100, 1024, 16 << 10] {
+        let (mut plain, mut encrypted) = ([f64::MAX; 2], [f64::MAX; 2]);
+        // By turns, and the best of each: others may be busy.
+        for _ in 0..7 {
+            for (best, masters) in [(&mut plain, &[][..]), (&mut encrypted, &[1])] {
+                best.iter_mut().zip(microseconds(masters, bytes)).for_each(|(best, took)| *best = best.min(took));
+            }
+        }
+        let [put, get] = [0, 1].map(|at| encrypted[at] / plain[at]);
+        println!("{bytes} bytes: plain {plain:.2?} us, encrypted {encrypted:.2?} us; ratios {put:.2}, {get:.2}");
+    }
+}
