@@ -32,9 +32,10 @@ pub enum KeyProblem {
     Twice,
 }
 
-/// The keys in these files, or in the variable; none if neither is given.
+/// The keys in these files, or in the variable; none if neither is given. A variable that holds nothing is wrong: a
+/// secret that was not filled in must not make a new directory a plain one.
 pub fn encryption(files: &[PathBuf], variable: Option<&str>) -> Result<Option<Encryption>, KeyProblem> {
-    let master_keys = match (files.is_empty(), variable.filter(|text| !text.is_empty())) {
+    let master_keys = match (files.is_empty(), variable) {
         (true, None) => return Ok(None),
         (false, Some(_)) => return Err(KeyProblem::Twice),
         (true, Some(text)) => of_variable(text)?,
@@ -43,9 +44,9 @@ pub fn encryption(files: &[PathBuf], variable: Option<&str>) -> Result<Option<En
     Ok(Some(Encryption { master_keys, fresh_data_key: SecretKey::new(rand::random()) }))
 }
 
-/// The variable of this process.
+/// The variable of this process; what is not text comes as something that is no key.
 pub fn key_variable() -> Option<String> {
-    std::env::var(KEY_VARIABLE).ok()
+    std::env::var_os(KEY_VARIABLE).map(|text| text.to_string_lossy().into_owned())
 }
 
 fn of_variable(text: &str) -> Result<Vec<SecretKey>, KeyProblem> {
@@ -82,12 +83,13 @@ mod tests {
         let both = vec![SecretKey::new([0x0f; 32]), SecretKey::new([0x1e; 32])];
         assert_eq!(keys(&[raw.clone(), hex], None), Ok(both.clone()));
         assert_eq!(keys(&[], Some(&format!("{digits}, {other}"))), Ok(both));
-        assert!(encryption(&[], None).unwrap().is_none() && encryption(&[], Some("")).unwrap().is_none());
+        assert!(encryption(&[], None).unwrap().is_none());
         assert_eq!(keys(&[raw], Some(&digits)), Err(KeyProblem::Twice));
         let short = file("short", b"0f0f");
         assert_eq!(keys(std::slice::from_ref(&short), None), Err(KeyProblem::NoKey(short)));
         let three = [digits.as_str(); 3].join(",");
         for wrong in [
+            "",
             "x",
             "0f0f",
             &"0f".repeat(16),

@@ -57,9 +57,7 @@ impl Seat {
         sum = crc32c::crc32c_append(sum, &self.offset.to_le_bytes());
         crc32c::crc32c_append(sum, bytes)
     }
-}
 
-impl Seat {
     /// The same as what encryption binds bytes to; `beside` is [`Seat::beside`].
     pub(super) fn spot(self, beside: &[u8]) -> Spot<'_> {
         Spot { generation: self.generation, offset: self.offset, beside }
