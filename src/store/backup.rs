@@ -10,6 +10,7 @@
 //! stays until compaction does away with it. If that happens before all of it is taken hold of, it begins again.
 
 use super::checkpoint::checkpoint_name;
+use super::cipher::keys_name;
 use super::identity::{BACKUP, FoundIdentity, Identity, marker_name, put_marker, sync_names, unfinished_backup_name};
 use super::key_file::key_file_name;
 use super::scan::{Framed, Scan};
@@ -25,9 +26,6 @@ const COPY_BYTES: usize = 1 << 20;
 
 /// Longest of the small files that are copied as a whole. Anything longer is not ours.
 const MAX_SMALL_BYTES: usize = 16 << 20;
-
-/// Small files of the store beside the manifest, which are replaced as a whole: wrapped data keys.
-const SMALL_FILES: [&str; 1] = ["keys"];
 
 /// How the target gets a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +79,8 @@ struct Cut {
     settled: Vec<FileName>,
     /// The segment that may be appended to; none if it is sealed.
     newest: Option<u32>,
-    small: Vec<(FileName, Vec<u8>)>,
+    /// None for one that was not there.
+    small: Vec<(FileName, Option<Vec<u8>>)>,
 }
 
 /// A file that cannot be linked: open, so that it stays whatever becomes of its name.
@@ -105,8 +104,7 @@ pub fn back_up<S: Disk, T: Disk>(
         return Err(BackupError::NotEmpty);
     }
     put_marker(target, &unfinished_backup_name())?;
-    let small: Vec<FileName> = SMALL_FILES.iter().map(|name| FileName((*name).into())).collect();
-    let small = [&small, beside].concat();
+    let small = [&[keys_name()], beside].concat();
     let mut gone = FileName(String::new());
     for _ in 0..MAX_ATTEMPTS {
         match attempt(source, target, &small, link) {
@@ -159,11 +157,11 @@ fn attempt<S: Disk, T: Disk>(
         held.push(newest);
     }
     for (name, bytes) in &small {
-        // What it speaks of may be gone before the files were taken hold of.
-        if read_small(source, name)?.as_ref() != Some(bytes) {
+        // What it speaks of may be gone before the files were taken hold of, or was not there yet when it was read.
+        if read_small(source, name)? != *bytes {
             return Err(Interrupted::Gone(name.clone()));
         }
-        write_small(target, name, bytes)?;
+        bytes.iter().try_for_each(|bytes| write_small(target, name, bytes))?;
     }
     for Held { name, file, bytes } in held {
         copy(source, target, &name, &file, bytes)?;
@@ -176,6 +174,11 @@ fn attempt<S: Disk, T: Disk>(
 
 impl Cut {
     fn take<S: Disk>(source: &S, small: &[FileName]) -> Result<Cut, Interrupted> {
+        // Before the manifest, and the same once all is held: no data key that it needs was drawn or dropped meanwhile.
+        let mut found = Vec::new();
+        for name in small {
+            found.push((name.clone(), read_small(source, name)?));
+        }
         let names = source.list()?;
         if names.contains(&unfinished_backup_name()) {
             return Err(OpenError::UnfinishedBackup.into());
@@ -198,10 +201,6 @@ impl Cut {
         }
         settled.extend(finished_tail(source, &identity)?.into_iter().map(segment_name));
         let newest = Some(identity.newest).filter(|newest| *newest > 0 && sealed.get(*newest).is_none());
-        let mut found = Vec::new();
-        for name in small {
-            found.extend(read_small(source, name)?.map(|bytes| (name.clone(), bytes)));
-        }
         Ok(Cut { identity, settled, newest, small: found })
     }
 }
@@ -477,6 +476,22 @@ mod tests {
         };
         back_up(&*disk, &target, &[], &mut link).unwrap();
         assert_eq!(read_small(&target, &keys).unwrap().unwrap(), b"another");
+    }
+
+    #[test]
+    fn a_small_file_that_comes_meanwhile_is_in_it() {
+        let (disk, _) = source();
+        let keys = keys_name();
+        let (target, mut calls) = (MemoryDisk::default(), 0);
+        let mut link = |_: &FileName| {
+            calls += 1;
+            if calls == 1 {
+                write_small(&*disk, &keys, b"the first")?;
+            }
+            Ok(Linked::No)
+        };
+        back_up(&*disk, &target, &[], &mut link).unwrap();
+        assert_eq!(read_small(&target, &keys).unwrap().unwrap(), b"the first");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::store::memory::MemoryDisk;
 use crate::store::scan::Scan;
 use crate::store::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::store::{
-    Birth, Body, CodecOptions, Contents, Depth, Disk, Durability, FileName, FindingKind, HintBody, OpenError,
-    OpenOptions, Opened, Opening, Progress, Record, inspect, inspect_encrypted, open,
+    Birth, Body, CodecOptions, Contents, Depth, Disk, Durability, FileName, FindingKind, HintBody, Linked, OpenError,
+    OpenOptions, Opened, Opening, Progress, Record, RenewalReason, back_up, inspect, inspect_encrypted, open,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -367,6 +367,34 @@ fn an_inspection_without_the_key_reads_what_is_plain_and_finds_no_fault_with_the
         assert!(!blind.is_damaged() && !sighted.is_damaged());
         let count = |contents: Option<Contents>| contents.unwrap().kinds.values().sum::<u64>();
         assert_eq!((count(blind.contents), count(sighted.contents)), (99, written));
+    }
+}
+
+#[test]
+fn a_backup_during_which_a_data_key_is_dropped_has_the_key_of_all_that_is_in_it() {
+    for at in 1..12 {
+        let disk = Arc::new(MemoryDisk::default());
+        let mut store = open(disk.clone(), options(7, &[1])).unwrap();
+        write(&mut store, 1..200);
+        store.log.close().unwrap();
+        let mut store = open(disk.clone(), options(8, &[2, 1])).unwrap();
+        write(&mut store, 200..220);
+        let (target, mut calls) = (Arc::new(MemoryDisk::default()), 0);
+        let mut link = |name: &FileName| {
+            calls += 1;
+            if calls == at {
+                compact(&mut store);
+                assert_eq!(data_keys(&disk), 1);
+            }
+            disk.open(name)?;
+            disk.link_to(&target, name);
+            Ok(Linked::Yes)
+        };
+        back_up(&*disk, &*target, &[], &mut link).unwrap();
+        assert!(calls > at && data_keys(&target) == 1 && readable(&target).is_empty());
+        let refused = open(Arc::new(target.copied()), options(90, &[1])).err();
+        assert_eq!(refused, Some(OpenError::WrongKey { number: 2 }));
+        assert_whole_after(Opening::Renewed { reason: RenewalReason::Restored }, &target, &[2]);
     }
 }
 
