@@ -6,7 +6,7 @@ use crate::workload::Workload;
 use crate::{EngineName, Scene, name_of};
 use clap::ValueEnum;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -152,9 +152,11 @@ impl<'a> Bench<'a> {
         line
     }
 
-    /// Begins durable puts and kills them.
+    /// Begins durable puts and kills them, some time after the store is open.
     fn kill(&self, store: Store) {
         let mut child = self.child(store, Workload::Killed, 1).spawn().expect("a child runs");
+        let said = BufReader::new(child.stdout.take().expect("its output is ours")).lines().next();
+        said.expect("the child opens the store").expect("its output is read");
         thread::sleep(UNTIL_KILLED);
         child.kill().expect("the child is killed");
         child.wait().expect("the child is gone");

@@ -66,8 +66,9 @@ pub fn run<E: Engine>(workload: Workload, task: &Task) -> Figures {
         Workload::Grow => load::<E>(task, E::trim),
         Workload::Open => reopen::<E>(task),
         Workload::Reads => reads::<E>(task),
-        Workload::Puts => puts::<E>(task, task.duration),
-        Workload::Killed => puts::<E>(task, Duration::MAX),
+        Workload::Puts => puts::<E>(task, task.duration, || ()),
+        // Whoever kills waits for this line.
+        Workload::Killed => puts::<E>(task, Duration::MAX, || println!("opened")),
         Workload::Shared => shared::<E>(task),
         Workload::Mixed => mixed::<E>(task),
     }
@@ -154,9 +155,10 @@ fn read_for<E: Engine>(engine: &E, task: &Task, values: &Values, seed: u64, dura
     count
 }
 
-fn puts<E: Engine>(task: &Task, duration: Duration) -> Figures {
+fn puts<E: Engine>(task: &Task, duration: Duration, once_open: impl FnOnce()) -> Figures {
     let values = Values::new(task.value_bytes);
     let (mut engine, mut committer) = E::open(&task.directory, Durable::EachCommit, &values);
+    once_open();
     let mut next = task.keys;
     let driven = drive(&mut engine, &mut committer, duration, |engine| {
         next += 1;
