@@ -143,7 +143,7 @@ fn attempt<S: Disk, T: Disk>(
     link: &mut dyn FnMut(&FileName) -> Result<Linked, DiskError>,
 ) -> Result<BackedUp, Interrupted> {
     let Cut { identity, settled, newest, small } = Cut::take(source, small)?;
-    let mut done = BackedUp { through: identity.sealed.through, ..BackedUp::default() };
+    let mut done = BackedUp { through: identity.durable.max(identity.sealed.through), ..BackedUp::default() };
     let mut held = Vec::new();
     for name in settled {
         match link(&name).map_err(|error| or_gone(error, &name))? {
@@ -152,8 +152,8 @@ fn attempt<S: Disk, T: Disk>(
         }
     }
     if let Some(segment) = newest {
-        let (newest, through) = hold_newest(source, segment)?;
-        done.through = done.through.max(through);
+        let newest;
+        (newest, done.through) = hold_newest(source, segment, done.through)?;
         held.push(newest);
     }
     for (name, bytes) in &small {
@@ -168,7 +168,8 @@ fn attempt<S: Disk, T: Disk>(
         done.copied += 1;
         done.copied_bytes += bytes;
     }
-    Identity { directory: BACKUP, ..identity }.replace(target)?;
+    // All of it is durable here: less than that, once it was copied elsewhere, is damage and no torn tail.
+    Identity { directory: BACKUP, durable: done.through, ..identity }.replace(target)?;
     Ok(done)
 }
 
@@ -243,14 +244,19 @@ fn hold<S: Disk>(source: &S, name: FileName) -> Result<Held<S::File>, Interrupte
     Ok(Held { name, file, bytes })
 }
 
-/// The newest segment up to the end of its last record, and that record's sequence. A batch that is being written is
-/// cut off, or is a torn tail to whoever opens the copy.
-fn hold_newest<S: Disk>(source: &S, segment: u32) -> Result<(Held<S::File>, Sequence), Interrupted> {
+/// The newest segment up to the end of its last record, and the last sequence without a gap behind `before`. A batch that
+/// is being written is cut off, or is a torn tail to whoever opens the copy.
+fn hold_newest<S: Disk>(source: &S, segment: u32, before: Sequence) -> Result<(Held<S::File>, Sequence), Interrupted> {
     let held = hold(source, segment_name(segment))?;
     let header = SegmentHeader::decode(&source.read_at(&held.file, 0, SEGMENT_HEADER_BYTES)?, segment);
-    let Ok(header) = header else { return Ok((held, Sequence(0))) };
+    let Ok(header) = header else { return Ok((held, before)) };
     let scan = Scan::run(source, &held.file, &header, held.bytes.min(u64::from(u32::MAX)))?;
-    let through = scan.frames.iter().map(|framed| framed.sequence).max().unwrap_or_default();
+    // What was written and never synced must not leave the node (PROTOCOL R1): lost there, its dots are minted again.
+    source.sync(&held.file)?;
+    let follows = |through: Sequence, framed: &Framed| {
+        if framed.sequence.0 == through.0 + 1 { framed.sequence } else { through }
+    };
+    let through = scan.frames.iter().fold(before, follows);
     let bytes = Framed::end(&scan.frames).max(SEGMENT_HEADER_BYTES as u64);
     Ok((Held { bytes, ..held }, through))
 }
@@ -399,6 +405,19 @@ mod tests {
             assert_eq!((&table(&again).clock, table(&again).complete), (&then.clock, false));
         }
         assert_eq!(disk.contents(), before, "nor do openings of a backup with the same files touch it");
+    }
+
+    #[test]
+    fn a_copy_of_a_backup_that_lost_its_end_is_damaged() {
+        let (disk, store) = source();
+        let target = Arc::new(MemoryDisk::default());
+        back_up(&*disk, &*target, &[], &mut no_links).unwrap();
+        let newest = segment_name(store.log.newest());
+        let header = target.read_at(&target.open(&newest).unwrap(), 0, SEGMENT_HEADER_BYTES).unwrap();
+        target.remove(&newest).unwrap();
+        write_small(&*target, &newest, &header).unwrap();
+        let restored = opened(&target, 9);
+        assert_eq!(restored.recovered.opening, Opening::Renewed { reason: RenewalReason::Damage });
     }
 
     #[test]
