@@ -22,7 +22,7 @@ pub enum KeyProblem {
         detail: String,
     },
     /// A file holds something else.
-    #[error("storage.encryption_key_file: {} holds no key; 32 bytes or 64 hexadecimal digits are expected", .0.display())]
+    #[error("storage.encryption_key_file: {} holds no key; 32 random bytes (not text) or 64 hexadecimal digits are expected", .0.display())]
     NoKey(PathBuf),
     /// The variable holds something else. What it holds is not repeated.
     #[error("environment variable {KEY_VARIABLE}: one or two keys of 64 hexadecimal digits are expected")]

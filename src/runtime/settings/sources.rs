@@ -39,7 +39,8 @@ impl Sources {
         let text_pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        let variables = std::env::vars_os().filter_map(text_pair).collect();
+        // The secret is no setting: it is not held where settings are shown.
+        let variables = std::env::vars_os().filter_map(text_pair).filter(|(name, _)| name != KEY_VARIABLE).collect();
         Ok(Self { file: file.into(), text, variables, flags })
     }
 

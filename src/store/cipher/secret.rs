@@ -15,10 +15,12 @@ impl SecretKey {
         SecretKey(bytes)
     }
 
-    /// A key as an operator writes it: 32 bytes, or 64 hexadecimal digits and perhaps a line's end.
+    /// A key as an operator writes it: 32 random bytes, or 64 hexadecimal digits and perhaps a line's end. 32 bytes of
+    /// text are a password, or half the digits, and none: nothing here makes guessing one slow.
     pub fn parse(text: &[u8]) -> Option<SecretKey> {
         if let Ok(bytes) = <[u8; KEY_BYTES]>::try_from(text) {
-            return Some(SecretKey(bytes));
+            let is_text = bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+            return (!is_text).then_some(SecretKey(bytes));
         }
         let digits = text.trim_ascii_end();
         let number = |pair: &[u8]| {
@@ -52,7 +54,16 @@ mod tests {
         assert_eq!(SecretKey::parse(&[0xab; 32]), Some(key.clone()));
         assert_eq!(SecretKey::parse(digits.as_bytes()), Some(key.clone()));
         assert_eq!(SecretKey::parse(format!("{digits}\n").as_bytes()), Some(key));
-        for wrong in ["", "ab", &"ab".repeat(31), &"ab".repeat(33), &"+b".repeat(32), &format!("{digits}a")] {
+        for wrong in [
+            "",
+            "ab",
+            &"ab".repeat(31),
+            &"ab".repeat(33),
+            &"+b".repeat(32),
+            &format!("{digits}a"),
+            &"ab".repeat(16),
+            "a password of 31 characters, it\n",
+        ] {
             assert_eq!(SecretKey::parse(wrong.as_bytes()), None, "{wrong}");
         }
     }
