@@ -175,7 +175,7 @@ fn an_encrypted_directory_without_its_key_is_refused_in_clear_words_and_not_touc
         (None, None, "the directory is encrypted, and no key is given (storage.encryption_key_file)"),
         (Some(&wrong), None, "none of the keys given (storage.encryption_key_file) opens data key 1 of the directory"),
         (Some("0xa1"), None, "one or two keys of 64 hexadecimal digits are expected"),
-        (None, Some(&short), "holds no key; 32 bytes or 64 hexadecimal digits are expected"),
+        (None, Some(&short), "holds no key; 32 random bytes (not text) or 64 hexadecimal digits are expected"),
         (None, Some(Path::new("/nowhere/key")), "cannot read /nowhere/key: No such file"),
         (Some(&right), Some(&short), "one of them is to say the key"),
     ];
