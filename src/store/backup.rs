@@ -16,6 +16,8 @@ use super::key_file::key_file_name;
 use super::scan::{Framed, Scan};
 use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader, quarantine_name, segment_name, segment_of};
 use super::{Disk, DiskError, DiskErrorKind, FileName, OpenError, Sequence};
+use crate::base::Mutation;
+use crate::base::mutation::broken;
 
 /// How often it begins again because a file went away. Taking hold is a system call for each file, a compaction copies
 /// whole segments: one such time is rare, and so many mean that a file is missing for good.
@@ -252,7 +254,9 @@ fn hold_newest<S: Disk>(source: &S, segment: u32, before: Sequence) -> Result<(H
     let Ok(header) = header else { return Ok((held, before)) };
     let scan = Scan::run(source, &held.file, &header, held.bytes.min(u64::from(u32::MAX)))?;
     // What was written and never synced must not leave the node (PROTOCOL R1): lost there, its dots are minted again.
-    source.sync(&held.file)?;
+    if !broken(Mutation::BackupUnsynced) {
+        source.sync(&held.file)?;
+    }
     let follows = |through: Sequence, framed: &Framed| {
         if framed.sequence.0 == through.0 + 1 { framed.sequence } else { through }
     };

@@ -30,6 +30,7 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::CompactDropsDeletes, "crash: mutants::a_delete_dropped_over_an_older_record_is_noticed"),
     (Mutation::CompactBeforeDurable, "crash: mutants::records_dropped_before_their_copies_are_durable_are_noticed"),
     (Mutation::CompactByPosition, "crash: mutants::copies_that_pass_for_new_records_are_noticed"),
+    (Mutation::BackupUnsynced, "crash: mutants::a_backup_of_what_is_not_yet_durable_is_noticed"),
     (Mutation::RepairKeepsActor, "store::renewal::tests::an_actor_kept_by_a_repair_is_noticed"),
     (Mutation::RepairKeepsClock, "node::tests::mutants::a_clock_kept_after_a_repair_is_noticed"),
     (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),

@@ -1,9 +1,12 @@
 //! The power goes at every call of a backup.
 
-use crate::power::crashes;
-use chaos::crash::model::{Model, options, workload};
+use crate::power::{crashes, run};
+use chaos::crash::Pace;
+use chaos::crash::model::{ACTOR, Model, options, workload};
 use chaos::sim::SimDisk;
-use dunlin::store::{Linked, Log, OpenError, Opening, RenewalReason, back_up as back_up_between, open};
+use dunlin::store::{
+    Durability, Linked, Log, OpenError, OpenOptions, Opened, Opening, RenewalReason, back_up as back_up_between, open,
+};
 use std::sync::Arc;
 
 /// A store in the midst of its work, and what it amounts to.
@@ -93,4 +96,40 @@ fn an_opening_of_a_backup_that_is_cut_short_leaves_a_backup() {
         }
     }
     assert!(again > 50 && over > 0, "{again} backups still, {over} opened");
+}
+
+/// A backup is taken between any two calls of the source's process, then the source's power goes: whatever the backup
+/// holds the source still has. If it had not, it would mint the same dots again (PROTOCOL R1).
+#[test]
+pub(crate) fn nothing_is_in_a_backup_that_its_source_may_still_lose() {
+    let mut backups = 0;
+    for durability in [Durability::Fsync, Durability::Os] {
+        for calls in 0.. {
+            let run = run(calls, OpenOptions { durability, ..options(ACTOR) }, Pace::StepByStep);
+            // The process stands between two calls: the power is there, for the backup too.
+            run.disk.cut_power_after(u64::MAX);
+            let (backup, done) = back_up(&run.disk, u64::MAX);
+            if done {
+                backups += 1;
+                let restored = open(Arc::new(backup), options(9)).unwrap();
+                crashes(run.disk.unsynced()).iter().for_each(|fate| {
+                    let crashed = Arc::new(run.disk.snapshot());
+                    crashed.crash_with(fate);
+                    assert_has_all_of(&open(crashed, options(8)).unwrap(), &restored, calls);
+                });
+            }
+            if run.finished {
+                break;
+            }
+        }
+    }
+    assert!(backups > 100, "only {backups} backups");
+}
+
+fn assert_has_all_of(source: &Opened<SimDisk>, restored: &Opened<SimDisk>, calls: u64) {
+    for (partition, table) in &restored.recovered.tables {
+        let kept = source.recovered.tables.get(partition);
+        let has_all = kept.is_some_and(|kept| table.clock.is_subset(&kept.clock));
+        assert!(has_all || table.clock.is_empty(), "{calls}: dots of {partition:?} are in the backup alone");
+    }
 }

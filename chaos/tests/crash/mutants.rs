@@ -1,6 +1,6 @@
 //! Each rule of the store broken in turn: the tests must notice. Built with the feature `mutants`.
 
-use crate::{compaction, damage, power, states};
+use crate::{backup, compaction, damage, power, states};
 use dunlin::base::Mutation;
 use dunlin::base::mutation::activate;
 use std::panic::catch_unwind;
@@ -78,4 +78,9 @@ fn records_dropped_before_their_copies_are_durable_are_noticed() {
 #[test]
 fn copies_that_pass_for_new_records_are_noticed() {
     caught(Mutation::CompactByPosition, compaction::copies_rank_as_what_they_are_copies_of);
+}
+
+#[test]
+fn a_backup_of_what_is_not_yet_durable_is_noticed() {
+    caught(Mutation::BackupUnsynced, backup::nothing_is_in_a_backup_that_its_source_may_still_lose);
 }

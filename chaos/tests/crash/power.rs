@@ -24,7 +24,7 @@ impl Run {
     }
 }
 
-fn run(calls: u64, options: OpenOptions, pace: Pace) -> Run {
+pub(crate) fn run(calls: u64, options: OpenOptions, pace: Pace) -> Run {
     let disk = Arc::new(SimDisk::new(1));
     disk.cut_power_after(calls);
     let (mut acknowledged, mut tried, mut finished) = (0, 0, false);
