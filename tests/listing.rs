@@ -3,45 +3,22 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-use dunlin::client::{Client, Method, Request};
+mod dev_cluster;
+
+use dev_cluster::Cluster;
+use dunlin::client::{Method, Request};
 use hyper::header::HeaderName;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
-/// `dunlin dev`: a cluster of its own, gone with the value.
-struct Cluster {
-    dev: Child,
-    urls: Vec<String>,
-    runtime: tokio::runtime::Runtime,
-    client: Client,
+/// Nodes on a directory that goes with them.
+fn cluster(nodes: usize) -> Cluster {
+    Cluster::start(nodes, |_| {})
 }
 
 impl Cluster {
-    fn of(nodes: usize) -> Cluster {
-        let mut dev = Command::new(env!("CARGO_BIN_EXE_dunlin"))
-            .args(["dev", "--nodes", &nodes.to_string(), "--http-port", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(dev.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let urls: Vec<String> = ready.split_whitespace().skip(1).map(str::to_owned).collect();
-        assert_eq!(urls.len(), nodes, "{ready}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Cluster { dev, client: Client::new(urls.clone()).unwrap(), urls, runtime }
-    }
-
-    fn send(&self, request: Request) -> dunlin::client::Answer {
-        self.runtime.block_on(self.client.send(request)).unwrap()
-    }
-
-    fn put(&self, key: &[u8], value: &[u8]) {
-        assert!(self.send(Request::put(key, value.to_vec())).status.is_success());
-    }
-
     fn run(&self, node: usize, arguments: &[&str], input: &[u8]) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dunlin"))
             .args(arguments)
@@ -89,17 +66,9 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // It ends its nodes when it is asked to, not when it is killed.
-        let _ = Command::new("kill").args(["-TERM", &self.dev.id().to_string()]).status();
-        let _ = self.dev.wait();
-    }
-}
-
 #[test]
 fn every_node_lists_the_same_keys_and_a_deleted_one_is_gone() {
-    let cluster = Cluster::of(3);
+    let cluster = cluster(3);
     let keys: Vec<String> = (0..300).map(|number| format!("user/{number:03}")).collect();
     keys.iter().for_each(|key| cluster.put(key.as_bytes(), key.as_bytes()));
     cluster.put(b"other", b"x");
@@ -134,7 +103,7 @@ fn every_node_lists_the_same_keys_and_a_deleted_one_is_gone() {
 
 #[test]
 fn an_export_imported_elsewhere_is_the_same_export() {
-    let from = Cluster::of(3);
+    let from = cluster(3);
     (0..50).for_each(|number| from.put(format!("k/{number:02}").as_bytes(), format!("value {number}").as_bytes()));
     from.put(b"\xff\x00 \xfe", b"\x00\xff");
     from.put(b"empty", b"");
@@ -151,7 +120,7 @@ fn an_export_imported_elsewhere_is_the_same_export() {
     assert_eq!(exported[r#"{"key":"described"}"#][0]["expires_at"], json!("some time"));
     drop(from);
 
-    let into = Cluster::of(1);
+    let into = cluster(1);
     let imported = into.run(0, &["import", "-"], &lines);
     let told = String::from_utf8_lossy(&imported.stderr).into_owned();
     assert_eq!((imported.status.code(), told.as_str()), (Some(0), "54 keys written, 0 expired, 0 failed\n"));
