@@ -276,6 +276,8 @@ fn an_encrypted_node_is_restored_with_its_key_and_with_no_other() {
     assert!(!holds(&backup, b"plain words"));
     let inspected = inspect(&backup, Some(&key_file));
     assert!(inspected.status.success() && told(&inspected).contains("object: "), "{}", told(&inspected));
+    let blind = inspect(&backup, None);
+    assert!(blind.status.code() == Some(1) && told(&blind).contains("not decrypted"), "{}", told(&blind));
 
     restore(&backup, &data(home.path(), 1));
     encrypt_with(home.path(), "[]");

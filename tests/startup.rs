@@ -203,10 +203,14 @@ fn an_inspection_shows_the_structure_without_the_key_and_the_records_with_it() {
     };
     let before = store_files(&node);
     let (status, blind) = inspected(&["--verify"]);
-    assert!(status == Some(0) && blind.contains("encrypted under data key 1"), "{blind}");
-    assert!(blind.contains("1 segments not looked into") && !blind.contains("join: 1"), "{blind}");
+    assert!(status == Some(1) && blind.contains("encrypted under data key 1") && !blind.contains("join: 1"), "{blind}");
+    let locked = "encrypted: 1 segments and 1 key files not decrypted: checksums verified of";
+    assert!(blind.contains(locked) && blind.contains("--encryption-key-file or DUNLIN_STORAGE_"), "{blind}");
+    assert!(blind.ends_with("not all verified: no key is given\n"), "{blind}");
+    let (status, structure) = inspected(&[]);
+    assert!(status == Some(0) && structure.contains("1 key files not decrypted; --encryption"), "{structure}");
     let (status, sighted) = inspected(&["--verify", "--encryption-key-file", key.to_str().unwrap()]);
-    assert!(status == Some(0) && sighted.contains("join: 1") && !sighted.contains("not looked into"), "{sighted}");
+    assert!(status == Some(0) && sighted.contains("join: 1") && !sighted.contains("not decrypted"), "{sighted}");
     fs::write(&key, [0xb2; 32]).unwrap();
     let (status, wrong) = inspected(&["--verify", "--encryption-key-file", key.to_str().unwrap()]);
     assert!(status == Some(1) && wrong.contains("none of the keys given"), "{status:?} {wrong}");

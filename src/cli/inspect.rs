@@ -2,10 +2,10 @@
 
 use super::exit::Failure;
 use crate::runtime::disk::RealDisk;
-use crate::runtime::encryption::{encryption, key_variable};
+use crate::runtime::encryption::{KEY_VARIABLE, encryption, key_variable};
 use crate::store::{
     Closed, Contradiction, Depth, Encryption, Finding, FindingKind, InspectedSealed, InspectedSegment, Inspection,
-    OpenError, Opening, RenewalReason, Sequence, inspect as look, inspect_encrypted,
+    Locked, OpenError, Opening, RenewalReason, Sequence, inspect as look, inspect_encrypted,
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Read a data directory offline: segments, records, damage
 ///
-/// Exit status: 0 nothing found, 1 damage or an unreadable directory.
+/// Exit status: 0 nothing found, 1 damage, an unreadable directory, or --verify without the key of an encrypted one.
 #[derive(clap::Args)]
 pub(super) struct Inspect {
     /// The data directory of a stopped node
@@ -34,7 +34,11 @@ impl Inspect {
         let encryption = encryption.map_err(|error| Failure::usage(error.to_string()))?;
         let report = inspect(&self.dir, encryption.as_ref(), depth).map_err(|error| failed(&error))?;
         print!("{report}");
-        if report.0.is_damaged() { Err(failed(&"damaged")) } else { Ok(()) }
+        match depth {
+            _ if report.0.is_damaged() => Err(failed(&"damaged")),
+            Depth::Records if report.0.locked != Locked::default() => Err(failed(&"not all verified: no key is given")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -83,10 +87,7 @@ impl fmt::Display for Report {
             let (sequences, under) = (range(*sequences), sealed_under(*data_key));
             writeln!(f, "segment {segment:08x}: {sequences}, {bytes} bytes in {frames} frames{under}")?;
         }
-        if inspection.locked > 0 {
-            let locked = inspection.locked;
-            writeln!(f, "encrypted: {locked} segments not looked into; --encryption-key-file names the key")?;
-        }
+        write_locked(f, inspection)?;
         if let Some(contents) = &inspection.contents {
             writeln!(f, "partitions with records: {}", contents.partitions.len())?;
             for (kind, count) in &contents.kinds {
@@ -113,6 +114,22 @@ impl fmt::Display for Report {
             Opening::Renewed { reason } => writeln!(f, "opening it would draw a new actor: {reason:?}"),
         }
     }
+}
+
+/// What the key is missing for.
+fn write_locked(f: &mut fmt::Formatter<'_>, inspection: &Inspection) -> fmt::Result {
+    let Locked { segments, key_files } = inspection.locked;
+    if segments == 0 {
+        return Ok(());
+    }
+    write!(f, "encrypted: {segments} segments and {key_files} key files not decrypted")?;
+    if inspection.contents.is_some() {
+        write!(
+            f,
+            ": checksums verified of their frames, indexes and filters; not verified: records, blocks of key files"
+        )?;
+    }
+    writeln!(f, "; --encryption-key-file or {KEY_VARIABLE} gives the key")
 }
 
 /// How much of a segment compaction could do away with.

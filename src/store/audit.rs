@@ -5,7 +5,7 @@ use super::codec::Codec;
 use super::compaction::may_fill_a_slot;
 use super::inspect::Contents;
 use super::key_file::{EntryKind, KeyEntry, KeyFile, KeyRun, KeySource, Merge};
-use super::mend::{ReadBack, key_file_is_sound};
+use super::mend::{ReadBack, SealedFrames, key_file_is_sound};
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::sealed::SealedSegment;
@@ -103,7 +103,7 @@ impl Owner {
 }
 
 impl<'a, D: Disk> Audit<'a, D> {
-    /// Reads everything that counts, but for segments under a data key that `codec` does not know.
+    /// Reads everything that counts. Of segments under a data key that `codec` does not know only what is not encrypted.
     pub(super) fn of(
         disk: &'a Arc<D>,
         codec: Arc<Codec>,
@@ -155,8 +155,7 @@ impl<'a, D: Disk> Audit<'a, D> {
     /// Its records against the manifest and the key file. Does the key file lead to every record?
     fn look_at_sealed(&mut self, sealed: &SealedSegment) -> Result<Listed, OpenError> {
         if self.seal(sealed.data_key).is_locked() {
-            self.replayed = None;
-            return Ok(Listed::InPart);
+            return self.look_at_locked(sealed);
         }
         let contents = &mut self.contents;
         let see = |record: &_| contents.count(record);
@@ -178,6 +177,21 @@ impl<'a, D: Disk> Audit<'a, D> {
             self.compare_keys(sealed, back.found.run.joined())?;
         }
         Ok(Listed::Whole)
+    }
+
+    /// The same without its data key: checksums are over what is encrypted.
+    fn look_at_locked(&mut self, sealed: &SealedSegment) -> Result<Listed, OpenError> {
+        self.replayed = None;
+        let found = SealedFrames::read(&**self.disk, &self.reader, sealed, &self.verdict.lost)?;
+        let missing = found.missing(sealed);
+        if missing.is_none() && !found.are_counted(sealed) {
+            self.note(Contradiction::Manifest { segment: sealed.segment });
+        }
+        self.findings.extend(found.findings.into_iter().chain(missing));
+        if !key_file_is_sound(self.disk, self.reader.codec().keys(), sealed)? {
+            self.findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
+        }
+        Ok(Listed::InPart)
     }
 
     /// Walks through key file and records side by side: both are in the order of keys.

@@ -45,14 +45,24 @@ pub struct Inspection {
     pub segments: Vec<InspectedSegment>,
     /// Segments that were set aside, for their headers were unreadable. Nothing reads them.
     pub quarantined: Vec<FileName>,
-    /// Encrypted segments that were not looked into, for want of the key.
-    pub locked: u64,
+    /// What was not decrypted, for want of the key.
+    pub locked: Locked,
     /// What recovery would report.
     pub findings: Vec<Finding>,
     /// What the records say; none unless they were looked at.
     pub contents: Option<Contents>,
     /// What does not agree, the first hundred; none unless records were looked at.
     pub contradictions: Vec<Contradiction>,
+}
+
+/// Encrypted files whose data key is not known. What lies outside the ciphertext is looked at, checksums among it: at
+/// those of all records, and of key files but for their blocks, if records are to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Locked {
+    /// Segments.
+    pub segments: u64,
+    /// Their key files.
+    pub key_files: u64,
 }
 
 /// The identity file.
@@ -140,9 +150,10 @@ pub fn inspect_encrypted<D: Disk>(
 
 fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -> Result<Inspection, OpenError> {
     let survey = Survey::take(&**disk)?;
-    let keys = match encryption {
-        Some(_) => DataKeys::read(&**disk, encryption, &survey.data_keys())?,
-        None => DataKeys::default(),
+    let keys = match (encryption, depth) {
+        (Some(_), _) => DataKeys::read(&**disk, encryption, &survey.data_keys())?,
+        (None, Depth::Frames) => DataKeys::default(),
+        (None, Depth::Records) => DataKeys::locked(&**disk, &survey.data_keys())?,
     };
     let codec = Arc::new(Codec::new(CompressionRules::default(), keys));
     let (known, boot) = match &survey.identity {
@@ -155,7 +166,6 @@ fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -
         durability: identity.durability,
         closed: if identity.ending == Ending::Clean { Closed::Cleanly } else { Closed::NotYet },
     });
-    let locked = |data_key| codec.keys().seal(data_key).is_locked();
     let mut inspection = Inspection {
         identity,
         opening: verdict.opening,
@@ -166,11 +176,7 @@ fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -
         sealed: verdict.sealed.segments.iter().map(InspectedSealed::of).collect(),
         segments: survey.segments.values().map(summary).collect(),
         quarantined: disk.list()?.into_iter().filter(is_quarantine).collect(),
-        locked: {
-            let sealed = verdict.sealed.segments.iter().map(|sealed| sealed.data_key);
-            let tail = survey.segments.values().map(|found| found.header.data_key);
-            sealed.chain(tail).filter(|data_key| locked(*data_key)).count() as u64
-        },
+        locked: Locked::of(codec.keys(), &survey, &verdict),
         findings: verdict.findings.clone(),
         contents: None,
         contradictions: Vec::new(),
@@ -192,8 +198,7 @@ impl Inspection {
         keys: &DataKeys,
         verdict: &Verdict,
     ) -> Result<(), OpenError> {
-        let sealed = verdict.sealed.segments.iter();
-        for sealed in sealed.filter(|sealed| !keys.seal(sealed.data_key).is_locked()) {
+        for sealed in &verdict.sealed.segments {
             if !key_file_is_sound(disk, keys, sealed)? {
                 self.findings.push(Finding::of_segment(FindingKind::DamagedKeyFile, sealed.segment));
             }
@@ -219,6 +224,17 @@ impl Inspection {
         };
         let resets = matches!(self.opening, Opening::Renewed { reason } if reason.resets());
         resets || !self.contradictions.is_empty() || self.findings.iter().any(damage)
+    }
+}
+
+impl Locked {
+    fn of(keys: &DataKeys, survey: &Survey, verdict: &Verdict) -> Locked {
+        let count = |data_keys: &mut dyn Iterator<Item = u8>| {
+            data_keys.filter(|data_key| keys.seal(*data_key).is_locked()).count() as u64
+        };
+        let key_files = count(&mut verdict.sealed.segments.iter().map(|sealed| sealed.data_key));
+        let tail = count(&mut survey.segments.values().map(|found| found.header.data_key));
+        Locked { segments: key_files + tail, key_files }
     }
 }
 

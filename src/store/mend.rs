@@ -4,7 +4,7 @@ use super::cipher::DataKeys;
 use super::identity::sync_names;
 use super::key_file::{KeyFile, write_key_file};
 use super::reader::OpenSegment;
-use super::scan::{Scan, Span, Window};
+use super::scan::{Framed, Scan, Span, Window};
 use super::sealed::SealedSegment;
 use super::segment::{Origin, SegmentHeader};
 use super::setback::Setback;
@@ -13,6 +13,50 @@ use super::verdict::{Care, lost_of, lost_records};
 use super::{Disk, DiskError, DiskErrorKind, Finding, FindingKind, Log, OpenError, Reader, Record, Sequence};
 use crate::causal::{Actor, Intervals};
 use std::sync::Arc;
+
+/// The frames of a sealed segment that count, each as it was written; nothing is decoded.
+pub(super) struct SealedFrames {
+    pub(super) frames: Vec<Framed>,
+    /// Bytes that are no record, or that the disk would not give back.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl SealedFrames {
+    /// Reads all of a segment. Those that `lost` says are lost stay so.
+    pub(super) fn read<D: Disk>(
+        disk: &D,
+        reader: &Reader<D>,
+        sealed: &SealedSegment,
+        lost: &Intervals,
+    ) -> Result<SealedFrames, OpenError> {
+        let none = SealedFrames { frames: Vec::new(), findings: Vec::new() };
+        let Some(OpenSegment { file, .. }) = reader.file(sealed.segment)? else { return Ok(none) };
+        let limit = disk.len(&file)?.min(u64::from(sealed.end));
+        let mut scan = Scan::run(disk, &file, &header_of(sealed), limit)?;
+        scan.frames.retain(|framed| {
+            let counts = sealed.sequences.is_some_and(|(from, to)| (from..=to).contains(&framed.sequence));
+            counts && !lost.contains(framed.sequence.0)
+        });
+        let segment = sealed.segment;
+        let note = |kind, span: &Span| Finding { kind, segment, offset: span.offset, bytes: span.bytes };
+        let unreadable = scan.unreadable.iter().map(|span| note(FindingKind::UnreadableBytes, span));
+        let bad = scan.bad.iter().map(|span| note(FindingKind::DamagedBytes, span));
+        Ok(SealedFrames { findings: unreadable.chain(bad).collect(), frames: scan.frames })
+    }
+
+    /// Is every record there that was sealed? If not, how many are gone.
+    pub(super) fn missing(&self, sealed: &SealedSegment) -> Option<Finding> {
+        missing(sealed, self.frames.len() as u64)
+    }
+
+    /// Are they what the manifest counts?
+    pub(super) fn are_counted(&self, sealed: &SealedSegment) -> bool {
+        let bytes: u64 = self.frames.iter().map(|framed| u64::from(framed.place.length)).sum();
+        let sequences = self.frames.iter().map(|framed| framed.sequence);
+        let sequences = sequences.clone().min().zip(sequences.max());
+        (self.frames.len() as u64, bytes, sequences) == (sealed.records, sealed.bytes, sealed.sequences)
+    }
+}
 
 /// A sealed segment as its records give it back.
 pub(super) struct ReadBack {
@@ -34,23 +78,15 @@ impl ReadBack {
         mut see: impl FnMut(&Record),
     ) -> Result<ReadBack, OpenError> {
         let SealedSegment { segment, generation, end, data_key, .. } = *sealed;
+        let SealedFrames { frames, findings } = SealedFrames::read(disk, reader, sealed, lost)?;
         let mut back = ReadBack {
             found: TailSegment::new(segment, generation, reader.codec().keys().seal(data_key)),
             sequences: Intervals::default(),
-            findings: Vec::new(),
+            findings,
         };
         let Some(OpenSegment { file, .. }) = reader.file(segment)? else { return Ok(back) };
-        let limit = disk.len(&file)?.min(u64::from(end));
-        let scan = Scan::run(disk, &file, &header_of(sealed), limit)?;
-        let note = |kind, span: &Span| Finding { kind, segment, offset: span.offset, bytes: span.bytes };
-        back.findings.extend(scan.unreadable.iter().map(|span| note(FindingKind::UnreadableBytes, span)));
-        back.findings.extend(scan.bad.iter().map(|span| note(FindingKind::DamagedBytes, span)));
-        let mut window = Window::new(disk, &file, limit);
-        for framed in &scan.frames {
-            let counts = sealed.sequences.is_some_and(|(from, to)| (from..=to).contains(&framed.sequence));
-            if !counts || lost.contains(framed.sequence.0) {
-                continue;
-            }
+        let mut window = Window::new(disk, &file, disk.len(&file)?.min(u64::from(end)));
+        for framed in &frames {
             let record = window.record(reader.codec(), framed, generation)?;
             let record = record.ok_or(OpenError::NotUnderstood { sequence: framed.sequence, place: framed.place })?;
             see(&record);
@@ -63,10 +99,14 @@ impl ReadBack {
 
     /// Is every record there that was sealed? If not, how many are gone.
     pub(super) fn missing(&self, sealed: &SealedSegment) -> Option<Finding> {
-        let gone = sealed.records.checked_sub(self.found.records).filter(|gone| *gone > 0)?;
-        let from = sealed.sequences.map_or(0, |(lowest, _)| lowest.0);
-        Some(Finding { segment: sealed.segment, ..lost_records(from, from + gone - 1) })
+        missing(sealed, self.found.records)
     }
+}
+
+fn missing(sealed: &SealedSegment, found: u64) -> Option<Finding> {
+    let gone = sealed.records.checked_sub(found).filter(|gone| *gone > 0)?;
+    let from = sealed.sequences.map_or(0, |(lowest, _)| lowest.0);
+    Some(Finding { segment: sealed.segment, ..lost_records(from, from + gone - 1) })
 }
 
 /// Enough of the header to verify the frames; the rest says nothing about a sealed segment.
@@ -84,14 +124,20 @@ fn header_of(sealed: &SealedSegment) -> SegmentHeader {
     }
 }
 
-/// Reads a key file from end to end: is it the one the manifest speaks of, and intact?
+/// Reads a key file from end to end: is it the one the manifest speaks of, and intact? Of one whose data key is not known
+/// blocks are not verified.
 pub(super) fn key_file_is_sound<D: Disk>(
     disk: &Arc<D>,
     keys: &DataKeys,
     sealed: &SealedSegment,
 ) -> Result<bool, OpenError> {
     let read = || {
-        let file = KeyFile::open(disk.clone(), sealed.segment, sealed.generation, keys.seal(sealed.data_key))?;
+        let (disk, seal) = (disk.clone(), keys.seal(sealed.data_key));
+        if seal.is_locked() {
+            let summary = KeyFile::summary_of_locked(disk, sealed.segment, sealed.generation, seal)?;
+            return Ok(sealed.key_file == summary.into());
+        }
+        let file = KeyFile::open(disk, sealed.segment, sealed.generation, seal)?;
         let mut cursor = file.iter_from(&[]);
         while cursor.next()?.is_some() {}
         Ok(sealed.key_file == file.summary().into())

@@ -61,7 +61,7 @@ pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
 pub use index::Index;
 pub use inspect::{
-    Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, inspect,
+    Closed, Contents, Depth, InspectedIdentity, InspectedSealed, InspectedSegment, Inspection, Locked, inspect,
     inspect_encrypted,
 };
 pub use job::Job;

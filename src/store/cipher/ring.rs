@@ -55,7 +55,17 @@ impl DataKeys {
         }
     }
 
-    /// The same for writing, too: all wrapped by the first master key. If it did not wrap all of them before, a new
+    /// No data key, once the file was seen to have all that are `needed`, whoever can unwrap them.
+    pub(in crate::store) fn locked<D: Disk>(disk: &D, needed: &BTreeSet<u8>) -> Result<DataKeys, OpenError> {
+        let found = file::read(disk)?.map(|found| found.keys).unwrap_or_default();
+        let is_there = |number: &u8| found.iter().any(|key| key.number == *number);
+        match needed.iter().find(|number| !is_there(number)) {
+            Some(number) => Err(OpenError::MissingKey { number: *number }),
+            None => Ok(DataKeys::default()),
+        }
+    }
+
+    /// As [`DataKeys::read`], for writing, too: all wrapped by the first master key. If it did not wrap all of them before, a new
     /// data key is drawn: a new master key would protect little if what it unwraps stayed the same.
     pub(in crate::store) fn open<D: Disk>(
         disk: &D,

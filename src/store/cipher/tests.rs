@@ -7,8 +7,9 @@ use crate::store::memory::MemoryDisk;
 use crate::store::scan::Scan;
 use crate::store::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::store::{
-    Birth, Body, CodecOptions, Contents, Depth, Disk, Durability, FileName, FindingKind, HintBody, Linked, OpenError,
-    OpenOptions, Opened, Opening, Progress, Record, RenewalReason, back_up, inspect, inspect_encrypted, open,
+    Birth, Body, CodecOptions, Contents, Depth, Disk, Durability, FileName, FindingKind, HintBody, Linked, Locked,
+    OpenError, OpenOptions, Opened, Opening, Progress, Record, RenewalReason, back_up, inspect, inspect_encrypted,
+    open,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -340,12 +341,39 @@ fn an_inspection_sees_the_structure_without_the_key_and_everything_with_it() {
     let sighted = inspect_encrypted(&disk, &under(&[1]).unwrap(), Depth::Records).unwrap();
     assert!(blind.sealed.iter().all(|sealed| sealed.data_key == 1 && sealed.current_bytes.is_none()));
     assert!(sighted.sealed.iter().all(|sealed| sealed.data_key == 1 && sealed.current_bytes.is_some()));
-    assert_eq!((blind.locked, sighted.locked), (blind.sealed.len() as u64, 0));
+    let sealed = blind.sealed.len() as u64;
+    let locked = Locked { segments: sealed, key_files: sealed };
+    assert_eq!((blind.locked, sighted.locked), (locked, Locked::default()));
     assert!(!blind.is_damaged() && !sighted.is_damaged());
     assert_eq!(blind.contents.unwrap().kinds, BTreeMap::new());
     assert_eq!(sighted.contents.unwrap().kinds, BTreeMap::from([("hint", 9), ("object", 90)]));
     let wrong = inspect_encrypted(&disk, &under(&[2]).unwrap(), Depth::Records);
     assert_eq!(wrong.err(), Some(OpenError::WrongKey { number: 1 }));
+}
+
+#[test]
+fn an_inspection_without_the_key_finds_what_a_checksum_outside_the_ciphertext_shows() {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut store = open(disk.clone(), options(7, &[1])).unwrap();
+    write(&mut store, 1..100);
+    store.log.close().unwrap();
+    let found_with = |file: &str, at: &dyn Fn(usize) -> usize| {
+        let rotten = Arc::new(disk.copied());
+        let file = rotten.open(&FileName(file.into())).unwrap();
+        let at = at(rotten.len(&file).unwrap() as usize) as u64;
+        let byte = rotten.read_at(&file, at, 1).unwrap();
+        rotten.write_at(&file, at, &[byte[0] ^ 1]).unwrap();
+        let inspection = inspect(&rotten, Depth::Records).unwrap();
+        (inspection.is_damaged(), inspection.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>())
+    };
+    let lost = vec![FindingKind::DamagedBytes, FindingKind::LostRecords];
+    assert_eq!(found_with("segment-00000001.log", &|_| SEGMENT_HEADER_BYTES + 50), (true, lost));
+    assert_eq!(found_with("keys-00000001.idx", &|bytes| bytes - 10), (true, vec![FindingKind::DamagedKeyFile]));
+    // The checksums of blocks are in the index, which is encrypted.
+    assert_eq!(found_with("keys-00000001.idx", &|_| 40), (false, vec![]));
+    let keyless = Arc::new(disk.copied());
+    keyless.remove(&FileName("keys".into())).unwrap();
+    assert_eq!(inspect(&keyless, Depth::Records).err(), Some(OpenError::MissingKey { number: 1 }));
 }
 
 #[test]
@@ -363,7 +391,7 @@ fn an_inspection_without_the_key_reads_what_is_plain_and_finds_no_fault_with_the
         let blind = inspect(&disk, Depth::Records).unwrap();
         let sighted = inspect_encrypted(&disk, &under(&[1]).unwrap(), Depth::Records).unwrap();
         assert_eq!(blind.sealed.iter().any(|sealed| sealed.data_key == 1), is_sealed);
-        assert!(blind.locked > 0 && sighted.locked == 0);
+        assert!(blind.locked.segments > 0 && sighted.locked == Locked::default());
         assert!(!blind.is_damaged() && !sighted.is_damaged());
         let count = |contents: Option<Contents>| contents.unwrap().kinds.values().sum::<u64>();
         assert_eq!((count(blind.contents), count(sighted.contents)), (99, written));

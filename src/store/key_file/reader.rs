@@ -40,6 +40,14 @@ pub(crate) enum Descriptor {
     PerRead,
 }
 
+/// All of a key file but its blocks and its filter.
+struct Frame {
+    footer: Footer,
+    summary: KeyFileSummary,
+    /// As it lies there, encrypted or not.
+    index: Vec<u8>,
+}
+
 /// A file, read under the name of its segment.
 struct Bytes<D: Disk> {
     disk: Arc<D>,
@@ -82,6 +90,18 @@ impl<D: Disk> KeyFile<D> {
             parts.bytes.file = None;
         }
         Ok(KeyFile { parts: Arc::new(parts) })
+    }
+
+    /// The summary of a key file that nobody can open for want of its data key. Verifies all but the blocks: what they
+    /// should be is in the index, which is encrypted.
+    pub(in crate::store) fn summary_of_locked(
+        disk: Arc<D>,
+        segment: u32,
+        generation: u64,
+        seal: Seal,
+    ) -> Result<KeyFileSummary, KeyFileError> {
+        let file = Some(disk.open(&key_file_name(segment))?);
+        Bytes { disk, file, segment, generation, seal }.frame().map(|frame| frame.summary)
     }
 
     /// The segment it belongs to.
@@ -137,28 +157,11 @@ impl<D: Disk> KeyFile<D> {
 
 impl<D: Disk> Parts<D> {
     fn read(bytes: Bytes<D>) -> Result<Self, KeyFileError> {
-        let header = bytes.read(0, HEADER_BYTES as u64)?;
-        check_header(&header, bytes.segment, bytes.generation, bytes.seal.number)
-            .map_err(|error| bytes.header_error(error))?;
-        let length = bytes.with_file(|disk, file| disk.len(file))?;
-        let footer_at =
-            length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| bytes.damaged("too short for a footer"))?;
-        let footer_bytes = bytes.read(footer_at, FOOTER_BYTES as u64)?;
-        let footer = Footer::decode(&footer_bytes)
-            .filter(|footer| footer.fits(footer_at))
-            .ok_or_else(|| bytes.damaged("the footer does not fit the file"))?;
-        let index = bytes.read(footer.index_at, footer.filter_at - footer.index_at)?;
-        let mut checksum = crc32c::crc32c_append(crc32c::crc32c(&header), &index);
-        checksum = bytes.checksum_of(checksum, footer.filter_at, footer_at)?;
-        let own = footer_bytes.get(..FOOTER_CHECKSUM_AT).unwrap_or_default();
-        checksum = crc32c::crc32c_append(checksum, own);
-        if u32_at(&footer_bytes, FOOTER_CHECKSUM_AT) != Some(checksum) {
-            return Err(bytes.damaged("the checksum of index, filter and footer does not fit"));
-        }
+        let Frame { footer, summary, index } = bytes.frame()?;
         let index = bytes.opened(footer.index_at, index)?;
         let blocks = BlockList::decode(&index, footer.index_at)
             .ok_or_else(|| bytes.damaged("the index does not list the blocks"))?;
-        Ok(Parts { summary: footer.summary(length, checksum), bytes, footer, blocks })
+        Ok(Parts { summary, bytes, footer, blocks })
     }
 
     pub(super) fn segment(&self) -> u32 {
@@ -223,6 +226,29 @@ impl Footer {
 }
 
 impl<D: Disk> Bytes<D> {
+    /// Header, index, filter and footer, verified by their checksum.
+    fn frame(&self) -> Result<Frame, KeyFileError> {
+        let header = self.read(0, HEADER_BYTES as u64)?;
+        check_header(&header, self.segment, self.generation, self.seal.number)
+            .map_err(|error| self.header_error(error))?;
+        let length = self.with_file(|disk, file| disk.len(file))?;
+        let footer_at =
+            length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| self.damaged("too short for a footer"))?;
+        let footer_bytes = self.read(footer_at, FOOTER_BYTES as u64)?;
+        let footer = Footer::decode(&footer_bytes)
+            .filter(|footer| footer.fits(footer_at))
+            .ok_or_else(|| self.damaged("the footer does not fit the file"))?;
+        let index = self.read(footer.index_at, footer.filter_at - footer.index_at)?;
+        let mut checksum = crc32c::crc32c_append(crc32c::crc32c(&header), &index);
+        checksum = self.checksum_of(checksum, footer.filter_at, footer_at)?;
+        let own = footer_bytes.get(..FOOTER_CHECKSUM_AT).unwrap_or_default();
+        checksum = crc32c::crc32c_append(checksum, own);
+        if u32_at(&footer_bytes, FOOTER_CHECKSUM_AT) != Some(checksum) {
+            return Err(self.damaged("the checksum of index, filter and footer does not fit"));
+        }
+        Ok(Frame { footer, summary: footer.summary(length, checksum), index })
+    }
+
     /// Exactly `length` bytes at `offset`.
     fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, KeyFileError> {
         let length = usize::try_from(length).map_err(|_| self.damaged("a part is longer than memory"))?;
