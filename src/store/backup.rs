@@ -10,7 +10,7 @@
 //! stays until compaction does away with it. If that happens before all of it is taken hold of, it begins again.
 
 use super::checkpoint::checkpoint_name;
-use super::cipher::keys_name;
+use super::cipher::{intact_keys, keys_name};
 use super::identity::{BACKUP, FoundIdentity, Identity, marker_name, put_marker, sync_names, unfinished_backup_name};
 use super::key_file::key_file_name;
 use super::scan::{Framed, Scan};
@@ -160,7 +160,7 @@ fn attempt<S: Disk, T: Disk>(
     }
     for (name, bytes) in &small {
         // What it speaks of may be gone before the files were taken hold of, or was not there yet when it was read.
-        if read_small(source, name)? != *bytes {
+        if read_beside(source, name)? != *bytes {
             return Err(Interrupted::Gone(name.clone()));
         }
         bytes.iter().try_for_each(|bytes| write_small(target, name, bytes))?;
@@ -180,7 +180,7 @@ impl Cut {
         // Before the manifest, and the same once all is held: no data key that it needs was drawn or dropped meanwhile.
         let mut found = Vec::new();
         for name in small {
-            found.push((name.clone(), read_small(source, name)?));
+            found.push((name.clone(), read_beside(source, name)?));
         }
         let names = source.list()?;
         if names.contains(&unfinished_backup_name()) {
@@ -263,6 +263,12 @@ fn hold_newest<S: Disk>(source: &S, segment: u32, before: Sequence) -> Result<(H
     let through = scan.frames.iter().fold(before, follows);
     let bytes = Framed::end(&scan.frames).max(SEGMENT_HEADER_BYTES as u64);
     Ok((Held { bytes, ..held }, through))
+}
+
+/// What the backup has under this name; none if it is not there. The data keys are put right if one copy of them is
+/// damaged: the node that has the directory open cannot tell, and without them the rest of the backup is nothing.
+fn read_beside<S: Disk>(source: &S, name: &FileName) -> Result<Option<Vec<u8>>, BackupError> {
+    if *name == keys_name() { Ok(intact_keys(source)?) } else { Ok(read_small(source, name)?) }
 }
 
 /// A small file; none if it is not there.
@@ -424,16 +430,17 @@ mod tests {
         assert_eq!(restored.recovered.opening, Opening::Renewed { reason: RenewalReason::Damage });
     }
 
+    fn beside() -> FileName {
+        FileName("node".into())
+    }
+
     #[test]
     fn small_files_are_in_it() {
         let (disk, _) = source();
-        let names = ["keys", "node"].map(|name| FileName(name.into()));
-        names.iter().for_each(|name| write_small(&*disk, name, name.0.as_bytes()).unwrap());
+        write_small(&*disk, &beside(), b"one").unwrap();
         let target = MemoryDisk::default();
-        back_up(&*disk, &target, &[names[1].clone(), FileName("absent".into())], &mut no_links).unwrap();
-        for name in &names {
-            assert_eq!(read_small(&target, name).unwrap().unwrap(), name.0.as_bytes());
-        }
+        back_up(&*disk, &target, &[beside(), FileName("absent".into())], &mut no_links).unwrap();
+        assert_eq!(read_small(&target, &beside()).unwrap().unwrap(), b"one");
         assert!(!target.list().unwrap().contains(&unfinished_backup_name()));
     }
 
@@ -486,35 +493,35 @@ mod tests {
     #[test]
     fn small_files_that_are_replaced_meanwhile_begin_it_again() {
         let (disk, _) = source();
-        let keys = FileName("keys".into());
-        write_small(&*disk, &keys, b"one").unwrap();
+        let name = beside();
+        write_small(&*disk, &name, b"one").unwrap();
         let (target, mut calls) = (MemoryDisk::default(), 0);
         let mut link = |_: &FileName| {
             calls += 1;
             if calls == 1 {
-                disk.remove(&keys)?;
-                write_small(&*disk, &keys, b"another")?;
+                disk.remove(&name)?;
+                write_small(&*disk, &name, b"another")?;
             }
             Ok(Linked::No)
         };
-        back_up(&*disk, &target, &[], &mut link).unwrap();
-        assert_eq!(read_small(&target, &keys).unwrap().unwrap(), b"another");
+        back_up(&*disk, &target, &[beside()], &mut link).unwrap();
+        assert_eq!(read_small(&target, &name).unwrap().unwrap(), b"another");
     }
 
     #[test]
     fn a_small_file_that_comes_meanwhile_is_in_it() {
         let (disk, _) = source();
-        let keys = keys_name();
+        let name = beside();
         let (target, mut calls) = (MemoryDisk::default(), 0);
         let mut link = |_: &FileName| {
             calls += 1;
             if calls == 1 {
-                write_small(&*disk, &keys, b"the first")?;
+                write_small(&*disk, &name, b"the first")?;
             }
             Ok(Linked::No)
         };
-        back_up(&*disk, &target, &[], &mut link).unwrap();
-        assert_eq!(read_small(&target, &keys).unwrap().unwrap(), b"the first");
+        back_up(&*disk, &target, &[beside()], &mut link).unwrap();
+        assert_eq!(read_small(&target, &name).unwrap().unwrap(), b"the first");
     }
 
     #[test]

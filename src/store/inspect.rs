@@ -136,7 +136,7 @@ pub struct Contents {
 /// Looks at a directory. While a process writes to it, the newest batches may show as a torn tail. Of an encrypted
 /// one the structure is seen; what [`inspect_encrypted`] sees besides is left out.
 pub fn inspect<D: Disk>(disk: &Arc<D>, depth: Depth) -> Result<Inspection, OpenError> {
-    look(disk, None, depth)
+    look_twice(disk, None, depth)
 }
 
 /// The same with the directory's key: key files and records are decrypted, and so authenticated.
@@ -145,7 +145,16 @@ pub fn inspect_encrypted<D: Disk>(
     encryption: &Encryption,
     depth: Depth,
 ) -> Result<Inspection, OpenError> {
-    look(disk, Some(encryption), depth)
+    look_twice(disk, Some(encryption), depth)
+}
+
+/// A running node may have dropped a data key, and before that the last segment under it, since the segments were
+/// listed: a data key is missing only if it is the second time, too.
+fn look_twice<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -> Result<Inspection, OpenError> {
+    match look(disk, encryption, depth) {
+        Err(OpenError::MissingKey { .. }) => look(disk, encryption, depth),
+        looked => looked,
+    }
 }
 
 fn look<D: Disk>(disk: &Arc<D>, encryption: Option<&Encryption>, depth: Depth) -> Result<Inspection, OpenError> {

@@ -8,13 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
 /// Files in memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct MemoryDisk {
+    interruption: Mutex<Option<Interruption>>,
     files: Mutex<BTreeMap<FileName, Bytes>>,
     bytes_read: AtomicU64,
 }
 
+/// What another process does the moment a file of this name is opened.
+type Interruption = (FileName, Box<dyn FnOnce() + Send>);
+
 impl MemoryDisk {
+    /// Once, before the next opening of this file, `happens`.
+    pub(super) fn interrupt(&self, name: FileName, happens: impl FnOnce() + Send + 'static) {
+        *self.interruption.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Box::new(happens)));
+    }
+
     /// The same files once more.
     pub(super) fn copied(&self) -> MemoryDisk {
         let copy = |(name, file): (&FileName, &Bytes)| (name.clone(), Arc::new(Mutex::new(locked(file).clone())));
@@ -58,6 +67,11 @@ impl Disk for MemoryDisk {
     }
 
     fn open(&self, name: &FileName) -> Result<Bytes, DiskError> {
+        let interruption =
+            self.interruption.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(at, _)| at == name);
+        if let Some((_, happens)) = interruption {
+            happens();
+        }
         self.files().get(name).cloned().ok_or_else(|| missing(name))
     }
 

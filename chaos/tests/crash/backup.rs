@@ -2,7 +2,7 @@
 
 use crate::power::{crashes, run};
 use chaos::crash::Pace;
-use chaos::crash::model::{ACTOR, Model, options, workload};
+use chaos::crash::model::{ACTOR, Model, encrypted, options, workload};
 use chaos::sim::SimDisk;
 use dunlin::store::{
     Durability, Linked, Log, OpenError, OpenOptions, Opened, Opening, RenewalReason, back_up as back_up_between, open,
@@ -132,4 +132,22 @@ fn assert_has_all_of(source: &Opened<SimDisk>, restored: &Opened<SimDisk>, calls
         let has_all = kept.is_some_and(|kept| table.clock.is_subset(&kept.clock));
         assert!(has_all || table.clock.is_empty(), "{calls}: dots of {partition:?} are in the backup alone");
     }
+}
+
+#[test]
+fn a_backup_takes_the_good_copy_of_the_data_keys_when_the_other_cannot_be_read() {
+    let disk = Arc::new(SimDisk::new(1));
+    let mut store = open(disk.clone(), encrypted(options(ACTOR), &[1], 0x81)).unwrap();
+    workload().iter().for_each(|batch| drop(store.log.append(batch).unwrap()));
+    let keys = disk.contents("keys").unwrap();
+    for unreadable in [0, keys.len() / 2] {
+        disk.make_unreadable("keys", unreadable);
+        let (target, done) = back_up(&disk, u64::MAX);
+        assert!(done && target.contents("keys").as_ref() == Some(&keys), "{unreadable}");
+        assert!(open(Arc::new(target), encrypted(options(9), &[1], 0x82)).is_ok());
+        disk.heal_reads();
+    }
+    [0, keys.len() / 2].iter().for_each(|at| disk.make_unreadable("keys", *at));
+    let refused = back_up_between(&*disk, &SimDisk::new(3), &[], &mut |_| Ok(Linked::No)).err();
+    assert_eq!(refused, Some(OpenError::DamagedKeys.into()));
 }

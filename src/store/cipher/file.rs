@@ -72,6 +72,11 @@ pub(super) fn read<D: Disk>(disk: &D) -> Result<Option<FoundKeys>, OpenError> {
     found.map(Some).ok_or(OpenError::DamagedKeys)
 }
 
+/// The file as it was written: one damaged or unreadable copy is put right. None without a file.
+pub(in crate::store) fn intact_keys<D: Disk>(disk: &D) -> Result<Option<Vec<u8>>, OpenError> {
+    Ok(read(disk)?.map(|found| encode(&found.keys)))
+}
+
 /// Takes away what a replacement that was cut short has left.
 pub(super) fn remove_unfinished<D: Disk>(disk: &D) -> Result<(), DiskError> {
     remove_if_there(disk, &new_keys_name())

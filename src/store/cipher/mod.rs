@@ -19,7 +19,7 @@ mod secret;
 mod tests;
 
 pub(super) use data_key::{DataKey, Spot, TAG_BYTES};
-pub(super) use file::{keys_name, new_keys_name};
+pub(super) use file::{intact_keys, keys_name, new_keys_name};
 pub(super) use ring::{DataKeys, Seal};
 pub use secret::SecretKey;
 

@@ -426,6 +426,20 @@ fn a_backup_during_which_a_data_key_is_dropped_has_the_key_of_all_that_is_in_it(
     }
 }
 
+#[test]
+fn an_inspection_during_which_a_data_key_is_dropped_looks_again() {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut store = open(disk.clone(), options(7, &[1])).unwrap();
+    write(&mut store, 1..200);
+    store.log.close().unwrap();
+    let mut store = open(disk.clone(), options(8, &[2, 1])).unwrap();
+    write(&mut store, 200..220);
+    disk.interrupt(FileName("keys".into()), move || compact(&mut store));
+    let inspection = inspect_encrypted(&disk, &under(&[2]).unwrap(), Depth::Records).unwrap();
+    assert!(!inspection.is_damaged() && inspection.locked == Locked::default());
+    assert!(inspection.sealed.iter().all(|sealed| sealed.data_key == 2) && data_keys(&disk) == 1);
+}
+
 /// Microseconds of the store alone for a put and for a get of a value of so many bytes.
 fn microseconds(masters: &[u8], bytes: usize) -> [f64; 2] {
     const BATCHES: u64 = 200;
