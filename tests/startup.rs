@@ -191,6 +191,27 @@ fn an_encrypted_directory_without_its_key_is_refused_in_clear_words_and_not_touc
 }
 
 #[test]
+fn a_key_that_others_can_read_is_warned_of_with_its_mode_and_used() {
+    let node = Node::made();
+    encrypt(&node, 0xa1);
+    let key = node.home().join("node.key");
+    fs::write(&key, digits(0xb2)).unwrap();
+    for (mode, warned) in [(0o600, None), (0o640, Some("0640")), (0o604, Some("0604")), (0o400, None)] {
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let mut command = node.serve();
+        command.arg(format!("--storage-encryption-key-file={}", key.display()));
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        // It got as far as to use the key, which is another directory's.
+        assert!(output.status.code() == Some(2) && words.contains("none of the keys given"), "{words}");
+        let advice = format!("chmod 600 {}", key.display());
+        let told = words.lines().find(|line| line.contains("WARN") && line.contains(&advice));
+        assert_eq!(told.is_some(), warned.is_some(), "{mode:o}: {words}");
+        assert!(told.zip(warned).is_none_or(|(told, mode)| told.contains(mode)), "{words}");
+    }
+}
+
+#[test]
 fn an_inspection_shows_the_structure_without_the_key_and_the_records_with_it() {
     let node = Node::made();
     encrypt(&node, 0xa1);

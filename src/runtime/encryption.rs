@@ -1,6 +1,7 @@
 //! The operator's keys for encryption at rest: from files, or from the environment.
 
 use crate::store::{Encryption, SecretKey};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 /// Holds keys in hexadecimal digits, with a comma between two, where no file is named. It is no setting: settings
@@ -9,6 +10,9 @@ pub const KEY_VARIABLE: &str = "DUNLIN_STORAGE_ENCRYPTION_KEY";
 
 /// Most keys: the one in force, and the one before while it is replaced.
 const MAX_KEYS: usize = 2;
+
+/// A key file's group or anybody may read it. Not refused: secrets that a container is given are often so.
+const READABLE_BY_OTHERS: u32 = 0o044;
 
 /// What is wrong with a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +62,13 @@ fn of_variable(text: &str) -> Result<Vec<SecretKey>, KeyProblem> {
 }
 
 fn of_file(file: &PathBuf) -> Result<SecretKey, KeyProblem> {
-    let bytes = std::fs::read(file)
-        .map_err(|error| KeyProblem::Unreadable { file: file.clone(), detail: error.to_string() })?;
+    let unreadable = |error: std::io::Error| KeyProblem::Unreadable { file: file.clone(), detail: error.to_string() };
+    let bytes = std::fs::read(file).map_err(unreadable)?;
+    let mode = std::fs::metadata(file).map_err(unreadable)?.permissions().mode();
+    if mode & READABLE_BY_OTHERS != 0 {
+        let (file, mode) = (file.display(), format!("{:04o}", mode & 0o7777));
+        tracing::warn!(%file, mode, "the encryption key can be read by others than its owner; chmod 600 {file}");
+    }
     SecretKey::parse(&bytes).ok_or_else(|| KeyProblem::NoKey(file.clone()))
 }
 
