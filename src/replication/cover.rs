@@ -216,13 +216,26 @@ mod tests {
         assert!(cover.is_complete(&layout) && cover.answers() == 2);
     }
 
-    #[test]
-    fn a_merged_page_ends_where_the_first_of_its_parts_does() {
+    fn pages_are_merged() {
         let merged = |pages: Vec<KeyPage>, limit| Cover { pages, ..Cover::new(1) }.merged(limit);
         let (one, two) = (page(&["a", "c", "e"], Some("e")), page(&["b", "c", "x", "z"], None));
         assert_eq!(merged(vec![one.clone(), two.clone()], 9), page(&["a", "b", "c", "e"], Some("e")));
         assert_eq!(merged(vec![one, two.clone()], 2), page(&["a", "b"], Some("b")));
         assert_eq!(merged(vec![two.clone(), page(&[], Some("a"))], 9), page(&[], Some("a")));
         assert_eq!(merged(vec![two.clone(), page(&["y"], None)], 9), page(&["b", "c", "x", "y", "z"], None));
+    }
+
+    #[test]
+    fn a_merged_page_ends_where_the_first_of_its_parts_does() {
+        pages_are_merged();
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn a_page_that_goes_beyond_one_of_its_parts_is_noticed() {
+        crate::base::mutation::activate(Some(Mutation::ListingSkips));
+        let outcome = std::panic::catch_unwind(pages_are_merged);
+        crate::base::mutation::activate(None);
+        assert!(outcome.is_err());
     }
 }

@@ -33,6 +33,7 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::BackupUnsynced, "crash: mutants::a_backup_of_what_is_not_yet_durable_is_noticed"),
     (Mutation::RepairKeepsActor, "store::renewal::tests::an_actor_kept_by_a_repair_is_noticed"),
     (Mutation::RepairKeepsClock, "node::tests::mutants::a_clock_kept_after_a_repair_is_noticed"),
+    (Mutation::ListingSkips, "replication::cover::tests::a_page_that_goes_beyond_one_of_its_parts_is_noticed"),
     (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),
 ];
 
