@@ -5,15 +5,15 @@ use crate::store::{AppendError, Job, Log};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// The storage thread's ends of the channels, of which each holds one job at most. The thread ends with this value.
-pub(super) struct LogJobs {
+pub struct LogJobs {
     handed_out: Sender<Job<RealDisk>>,
     done: Receiver<Job<RealDisk>>,
     under_way: bool,
 }
 
 impl LogJobs {
-    /// Starts the thread.
-    pub(super) fn start() -> std::io::Result<LogJobs> {
+    /// Starts the thread. Fails if the system has no more of them.
+    pub fn start() -> std::io::Result<LogJobs> {
         LogJobs::start_with(Job::run)
     }
 
@@ -32,13 +32,13 @@ impl LogJobs {
     }
 
     /// Is there one that may be done at any moment?
-    pub(super) fn under_way(&self) -> bool {
+    pub fn under_way(&self) -> bool {
         self.under_way
     }
 
     /// Takes over what is done, and hands out what there is to do. Waits for nothing. A job that will not come back
     /// is as good as one that failed.
-    pub(super) fn tend(&mut self, log: &mut Log<RealDisk>) -> Result<(), AppendError> {
+    pub fn tend(&mut self, log: &mut Log<RealDisk>) -> Result<(), AppendError> {
         match self.done.try_recv() {
             Ok(job) => {
                 self.under_way = false;
@@ -55,7 +55,7 @@ impl LogJobs {
     }
 
     /// Waits for the job under way, if there is one, and takes it over.
-    pub(super) fn wait(&mut self, log: &mut Log<RealDisk>) -> Result<(), AppendError> {
+    pub fn wait(&mut self, log: &mut Log<RealDisk>) -> Result<(), AppendError> {
         if !std::mem::take(&mut self.under_way) {
             return Ok(());
         }

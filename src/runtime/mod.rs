@@ -25,7 +25,7 @@ mod hot_cache;
 pub mod http;
 mod identity;
 mod listings;
-mod log_jobs;
+pub mod log_jobs;
 mod membership;
 pub mod metrics;
 pub mod open_files;

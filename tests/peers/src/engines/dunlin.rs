@@ -6,6 +6,7 @@ use dunlin::base::{HybridTime, Key};
 use dunlin::causal::{Actor, Content, Dot, DotSet, Object, Version, entry_hash};
 use dunlin::ring::{PartitionId, Partitioning};
 use dunlin::runtime::disk::RealDisk;
+use dunlin::runtime::log_jobs::LogJobs;
 use dunlin::store::{
     Birth, Body, CodecOptions, DEFAULT_SEGMENT_BYTES, Durability, Log, OpenOptions, PartitionTable, Place, Published,
     Reader, Record, Sequence, open,
@@ -97,7 +98,8 @@ impl Engine for Dunlin {
             appends: VecDeque::new(),
             pending: HashMap::new(),
         };
-        (engine, LogCommitter { log: store.log })
+        let jobs = LogJobs::start().expect("a thread starts");
+        (engine, LogCommitter { log: store.log, jobs })
     }
 
     fn prepare(&mut self, number: u64, values: &Values) -> Record {
@@ -159,6 +161,8 @@ impl Engine for Dunlin {
 /// The flusher's end.
 pub struct LogCommitter {
     log: Log<RealDisk>,
+    /// Makes and seals segments beside the batches.
+    jobs: LogJobs,
 }
 
 impl LogCommitter {
@@ -173,10 +177,17 @@ impl Committer for LogCommitter {
     type Done = (Place, Sequence);
 
     fn commit(&mut self, batch: Vec<Record>) -> Vec<(Place, Sequence)> {
-        self.log.append(&batch).expect("the log takes a batch")
+        while self.jobs.under_way() && self.log.is_behind() {
+            self.jobs.wait(&mut self.log).expect("a segment is sealed");
+            self.jobs.tend(&mut self.log).expect("a segment is sealed");
+        }
+        let places = self.log.append(&batch).expect("the log takes a batch");
+        self.jobs.tend(&mut self.log).expect("a segment is made or sealed");
+        places
     }
 
-    fn close(self) {
+    fn close(mut self) {
+        self.jobs.wait(&mut self.log).expect("a segment is made or sealed");
         self.log.close().expect("the log closes");
     }
 }
