@@ -356,4 +356,22 @@ mod tests {
         assert!(free > 0 && free <= size);
         assert_eq!(disk.identity().unwrap(), RealDisk::open(directory.path()).unwrap().identity().unwrap());
     }
+
+    /// Where the first piece of a file begins that was never written, as far as the file system tells.
+    fn unwritten_from(path: &Path) -> u64 {
+        rustix::fs::seek(File::open(path).unwrap(), rustix::fs::SeekFrom::Hole(0)).unwrap()
+    }
+
+    #[test]
+    fn the_space_of_segments_is_written_before_it_is_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = OpenOptions { segment_bytes: 1 << 20, ..options(7) };
+        let mut log = open(disk(directory.path()), options).unwrap().log;
+        log.append(&(1..=10_000).map(record).collect::<Vec<_>>()).unwrap();
+        log.do_jobs().unwrap();
+        for name in ["segment-00000001.log", "segment-00000002.new"] {
+            let path = directory.path().join(name);
+            assert_eq!(unwritten_from(&path), fs::metadata(&path).unwrap().len(), "{name}");
+        }
+    }
 }

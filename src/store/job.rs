@@ -9,7 +9,8 @@
 //! its checkpoint. One job at a time. A job that never
 //! comes back, because the process ends, costs nothing but the next opening's time.
 
-use super::next_segment::NextSegment;
+use super::log::Settings;
+use super::next_segment::{NextSegment, Space, space_for};
 use super::seal::{Sealed, Sealing};
 use super::{AppendError, Disk, DiskError, DiskErrorKind, Log};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub struct Job<D: Disk> {
 
 enum Work<F> {
     /// Make the next segment.
-    Make { segment: u32, bytes: u32, made: Option<Result<NextSegment<F>, DiskError>> },
+    Make { segment: u32, bytes: u32, space: Space, made: Option<Result<NextSegment<F>, DiskError>> },
     /// Seal the oldest finished segment.
     Seal { sealing: Sealing, sealed: Option<Result<Box<Sealed>, DiskError>> },
 }
@@ -46,15 +47,17 @@ impl<D: Disk> Job<D> {
     /// Does the work. What goes wrong is told by [`Log::finish_job`].
     pub fn run(&mut self) {
         match &mut self.work {
-            Work::Make { segment, bytes, made } => *made = Some(make_durable(&*self.disk, *segment, *bytes)),
+            Work::Make { segment, bytes, space, made } => {
+                *made = Some(make_durable(&*self.disk, *segment, *bytes, *space));
+            }
             Work::Seal { sealing, sealed } => *sealed = Some(sealing.run(&*self.disk).map(Box::new)),
         }
     }
 }
 
 /// With its space synced, so that the first sync of a record has less to do.
-fn make_durable<D: Disk>(disk: &D, segment: u32, bytes: u32) -> Result<NextSegment<D::File>, DiskError> {
-    let next = NextSegment::make(disk, segment, bytes)?;
+fn make_durable<D: Disk>(disk: &D, segment: u32, bytes: u32, space: Space) -> Result<NextSegment<D::File>, DiskError> {
+    let next = NextSegment::make(disk, segment, bytes, space)?;
     disk.sync(&next.file)?;
     Ok(next)
 }
@@ -72,7 +75,8 @@ impl<D: Disk> Log<D> {
         }
         let work = if self.wants_next_segment() {
             self.next_segment += 1;
-            Work::Make { segment: self.next_segment - 1, bytes: self.settings.segment_bytes, made: None }
+            let Settings { segment_bytes: bytes, durability, .. } = self.settings;
+            Work::Make { segment: self.next_segment - 1, bytes, space: space_for(durability), made: None }
         } else {
             Work::Seal { sealing: self.next_sealing()?, sealed: None }
         };

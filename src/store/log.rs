@@ -4,7 +4,7 @@ use super::compaction::Compacted;
 use super::frame::{Entry, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
 use super::job::Jobs;
-use super::next_segment::{NextSegment, SEGMENT_ROUNDING, segment_size};
+use super::next_segment::{NextSegment, SEGMENT_ROUNDING, Space, first_segment_size, segment_size, space_for};
 use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::tail::TailSegment;
 use super::tracker::ClockTracker;
@@ -140,11 +140,12 @@ impl<D: Disk> Log<D> {
         let (durable, actor) = (self.durable, self.identity.actor);
         let active = self.active.as_mut().expect("a roll leaves an active segment");
         let TailSegment { segment, generation, end, .. } = active.tail;
-        let (mut bytes, mut places) = (Vec::with_capacity(total), Vec::with_capacity(entries.len()));
+        let (mut bytes, mut places) = (Vec::with_capacity(total + SEGMENT_ROUNDING), Vec::with_capacity(entries.len()));
         for entry in entries {
             let seat = Seat { segment, generation, offset: end + bytes.len() as u32 };
             places.push(entry.put(self.reader.codec(), &mut bytes, seat, durable));
         }
+        bytes.resize(whole_pages(end, bytes.len(), active.bytes), 0);
         if let Err(error) = self.disk.write_at(&active.file, u64::from(end), &bytes) {
             return Err(self.poison(error));
         }
@@ -230,8 +231,13 @@ impl<D: Disk> Log<D> {
             Some(short) => short.discard(&*self.disk),
             None => {}
         }
-        let bytes = segment_size(self.settings.segment_bytes, batch);
-        let made = self.unless_full(NextSegment::make(&*self.disk, self.next_segment, bytes))?;
+        let Settings { segment_bytes, durability, .. } = self.settings;
+        let (bytes, space) = match self.active {
+            None => (first_segment_size(segment_bytes, batch), space_for(durability)),
+            // The log is faster than its jobs: this batch waits for as little as can be.
+            Some(_) => (segment_size(segment_bytes, batch), Space::Reserved),
+        };
+        let made = self.unless_full(NextSegment::make(&*self.disk, self.next_segment, bytes, space))?;
         self.next_segment += 1;
         Ok(made)
     }
@@ -253,6 +259,12 @@ impl<D: Disk> Log<D> {
     }
 }
 
+/// Bytes to write from `end` on for a batch of so many: up to the end of its last page, where the segment has that.
+fn whole_pages(end: u32, batch: usize, segment_bytes: u32) -> usize {
+    let batch_end = end as usize + batch;
+    batch_end.next_multiple_of(SEGMENT_ROUNDING).min(segment_bytes as usize).max(batch_end) - end as usize
+}
+
 /// A number that no earlier file of this name is likely to have had.
 pub(super) fn generation(nonce: u64, segment: u32) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(&segment.to_le_bytes(), nonce)
@@ -265,5 +277,19 @@ pub(super) fn poisoned_by(error: AppendError) -> DiskError {
         AppendError::Full => {
             DiskError { kind: DiskErrorKind::Full, operation: "sync", file: "log".into(), detail: "no space".into() }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_ends_with_a_page_or_with_the_segment() {
+        assert_eq!(whole_pages(64, 100, 1 << 16), 4096 - 64);
+        assert_eq!(whole_pages(8000, 192, 1 << 16), 192);
+        assert_eq!(whole_pages(8000, 200, 1 << 16), 12288 - 8000);
+        assert_eq!(whole_pages(8000, 200, 8300), 300);
+        assert_eq!(whole_pages(8000, 300, 8300), 300);
     }
 }
