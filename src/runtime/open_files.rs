@@ -1,14 +1,18 @@
 //! How many files and sockets the process may have open.
 
-use crate::store::{MAX_OPEN_KEY_FILES, MAX_OPEN_SEGMENTS};
+use crate::store::{DEFAULT_OPEN_SEGMENTS, MAX_COMPACTION_KEY_FILES, MAX_OPEN_KEY_FILES};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a node has open beside its clients' connections and the files that reading and listing keep: the log's own,
-/// compaction's and the scrub's, the data directory, the endpoints.
+/// What a node has open beside its clients' connections and the files that reading, listing and compaction keep: the
+/// log's own, those that are copied from and to, the scrub's, the data directory, the endpoints.
 const OTHER_FILES: u64 = 256;
 
-/// All that is not a client's connection.
-const OWN_FILES: u64 = (MAX_OPEN_SEGMENTS + MAX_OPEN_KEY_FILES) as u64 + OTHER_FILES;
+/// All that is not a client's connection, and that a node does not go without.
+const OWN_FILES: u64 = (DEFAULT_OPEN_SEGMENTS + MAX_OPEN_KEY_FILES + MAX_COMPACTION_KEY_FILES) as u64 + OTHER_FILES;
+
+/// Most segments kept open for reading, however many the process may have: at 64 MiB each they cover 1 TiB. Of a larger
+/// log most records are not in the page cache, and a device's read takes far longer than opening a file.
+const MAX_OPEN_SEGMENTS: u64 = 16_384;
 
 /// The limits on open files; none is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,14 @@ impl OpenFiles {
         OpenFiles::now()
     }
 
+    /// How many segments may be kept open for reading beside so many connections: half of the descriptors that nobody
+    /// else may need, as others may come to need them. Never fewer than the store's own default.
+    pub(super) fn for_segments(self, max_connections: usize) -> usize {
+        let left = self.soft.unwrap_or(u64::MAX).saturating_sub(max_connections as u64 + OWN_FILES);
+        let more = (left / 2).min(MAX_OPEN_SEGMENTS - DEFAULT_OPEN_SEGMENTS as u64);
+        DEFAULT_OPEN_SEGMENTS + more as usize
+    }
+
     /// Tells both, and warns if so many connections may leave none for the log.
     pub(super) fn report(self, max_connections: usize) {
         let told = |limit: Option<u64>| limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string());
@@ -51,6 +63,16 @@ impl OpenFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_get_half_of_the_descriptors_that_nobody_else_may_need() {
+        let segments = |soft| OpenFiles { soft, hard: None }.for_segments(10_000);
+        assert_eq!(segments(Some(1024)), 256);
+        assert_eq!(segments(Some(10_000 + OWN_FILES)), 256);
+        assert_eq!(segments(Some(10_000 + OWN_FILES + 2 * 5_000)), 256 + 5_000);
+        assert_eq!(segments(Some(1 << 20)), 16_384);
+        assert_eq!(segments(None), 16_384);
+    }
 
     #[test]
     fn the_pages_say_how_many_descriptors_a_node_wants() {

@@ -46,13 +46,14 @@ pub const EXIT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Runs a node until `shutdown`.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-    OpenFiles::raise().report(settings.limits.http().max_connections);
+    let open_files = OpenFiles::raise();
+    open_files.report(settings.limits.http().max_connections);
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
     let tls = load_tls(&settings, identity.node)?;
     let disk = open_disk(&settings)?;
     unknown_files::report(&disk);
-    let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk))?;
+    let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk), open_files)?;
     report(&recovered);
     let (transport, received) = bind_transport(&settings, &identity, &tls, epoch)?;
     let http = TcpListener::bind(settings.node.http_address)
@@ -241,7 +242,7 @@ fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {
     Ok(Arc::new(disk))
 }
 
-fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDisk>, ServeError> {
+fn open_store(settings: &Settings, disk: Arc<RealDisk>, open_files: OpenFiles) -> Result<Opened<RealDisk>, ServeError> {
     let directory = &settings.node.data_dir;
     let encryption = encryption(&settings.storage.encryption_key_file, key_variable().as_deref())
         .map_err(|error| ServeError::Refused(error.to_string()))?;
@@ -253,13 +254,15 @@ fn open_store(settings: &Settings, disk: Arc<RealDisk>) -> Result<Opened<RealDis
         birth: Birth::Filling,
         codec: CodecOptions { compression: settings.storage.compression.clone(), encryption },
     };
-    store::open(disk, options).map_err(|error| match error {
+    let opened = store::open(disk, options).map_err(|error| match error {
         OpenError::Locked => ServeError::Refused(format!(
             "{}: another process has this data directory; one node, one directory",
             directory.display()
         )),
         error => ServeError::of_store(directory, &error),
-    })
+    })?;
+    opened.reader.keep_open(open_files.for_segments(settings.limits.http().max_connections));
+    Ok(opened)
 }
 
 /// Tells a restarted machine from a restarted process.

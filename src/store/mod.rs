@@ -55,7 +55,9 @@ pub use audit::Contradiction;
 pub use backup::{BackedUp, BackupError, Linked, back_up};
 pub use cipher::{Encryption, SecretKey};
 pub use codec::{CodecOptions, Compression, CompressionRules};
-pub use compaction::{Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, Progress, Question};
+pub use compaction::{
+    Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE, MAX_COMPACTION_KEY_FILES, Progress, Question,
+};
 pub use disk::{Disk, DiskError, DiskErrorKind, FileName};
 pub use examination::{Damage, Examination, Examined};
 pub use identity::{Birth, Durability};
@@ -72,7 +74,7 @@ pub(crate) use memory::MemoryDisk;
 pub use names::is_store_file;
 pub use open::{DEFAULT_SEGMENT_BYTES, OpenOptions, Opened, open};
 pub use place::{Holder, LostRecord, Moved, Place, Sequence};
-pub use reader::{MAX_OPEN_SEGMENTS, ReadError, Reader};
+pub use reader::{DEFAULT_OPEN_SEGMENTS, ReadError, Reader};
 pub use recent::RecentDots;
 pub use record::{Body, HintBody, Record};
 pub use recovered::{Finding, FindingKind, OpenError, Opening, Recovered, RecoveredHint, RenewalReason};

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Most segment files kept open: at 64 MiB each they cover 16 GiB, with a quarter of the customary 1,024
-/// descriptors of a process.
-pub const MAX_OPEN_SEGMENTS: usize = 256;
+/// Most segment files kept open, unless the driver allows more: at 64 MiB each they cover 16 GiB, with a quarter of the
+/// customary 1,024 descriptors of a process. A read from another one opens it first (about 1 us).
+pub const DEFAULT_OPEN_SEGMENTS: usize = 256;
 
 /// Most places remembered of one segment where a record could not be read. That there is one is enough to have
 /// all of it verified; which ones matters only where a checksum fits and the contents do not.
@@ -59,6 +59,8 @@ struct Segments<F> {
     openings: u64,
     /// Files that are open now.
     open_files: usize,
+    /// Most of them.
+    max_open_files: usize,
 }
 
 struct Admitted<F> {
@@ -93,8 +95,15 @@ impl<D: Disk> Reader<D> {
             admitted: BTreeMap::new(),
             openings: 0,
             open_files: 0,
+            max_open_files: DEFAULT_OPEN_SEGMENTS,
         };
         Reader { disk, codec, segments: Arc::new(RwLock::new(segments)) }
+    }
+
+    /// From now on at most so many segment files are kept open, by all clones together, instead of
+    /// [`DEFAULT_OPEN_SEGMENTS`]. One at least: the file that is read from.
+    pub fn keep_open(&self, max_segments: usize) {
+        self.change().max_open_files = max_segments.max(1);
     }
 
     /// How payloads are decoded, and encoded.
@@ -343,7 +352,7 @@ impl<F> Segments<F> {
         self.openings += 1;
         *admitted.used.get_mut() = self.openings;
         self.open_files += usize::from(admitted.file.replace(file).is_none());
-        if self.open_files > MAX_OPEN_SEGMENTS {
+        while self.open_files > self.max_open_files {
             self.close_oldest();
         }
     }
@@ -354,5 +363,36 @@ impl<F> Segments<F> {
             oldest.file = None;
             self.open_files -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cipher::DataKeys;
+    use crate::store::codec::CompressionRules;
+    use crate::store::memory::MemoryDisk;
+
+    #[test]
+    fn of_more_segments_than_may_be_open_the_one_not_read_for_longest_is_closed() {
+        let disk = Arc::new(MemoryDisk::default());
+        let codec = Codec::new(CompressionRules::default(), DataKeys::default());
+        let reader = Reader::new(disk.clone(), Arc::new(codec));
+        reader.keep_open(3);
+        for segment in 1..=5 {
+            disk.create(&segment_name(segment)).unwrap();
+            reader.admit(segment, 0, None);
+        }
+        let read = |segments: &[u32]| {
+            segments.iter().for_each(|segment| assert!(reader.file(*segment).unwrap().is_some()));
+            let open = reader.look();
+            open.admitted.iter().filter(|(_, admitted)| admitted.file.is_some()).map(|(segment, _)| *segment).collect()
+        };
+        let open: Vec<u32> = read(&[1, 2, 3]);
+        assert_eq!(open, [1, 2, 3]);
+        assert_eq!(read(&[1, 4]), [1, 3, 4]);
+        reader.keep_open(1);
+        assert_eq!(read(&[5]), [5]);
+        assert_eq!(reader.look().open_files, 1);
     }
 }

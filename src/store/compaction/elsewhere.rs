@@ -6,9 +6,9 @@ use crate::store::Disk;
 use crate::store::key_file::KeyEntry;
 use std::collections::BTreeSet;
 
-/// Most key files open at once: with as many segments of 64 MiB a log holds 16 GiB, and a quarter of the
+/// Most key files a compaction has open at once: with as many segments of 64 MiB a log holds 16 GiB, and a quarter of the
 /// customary 1,024 descriptors of a process are taken.
-const MAX_OPEN_KEY_FILES: usize = 256;
+pub const MAX_COMPACTION_KEY_FILES: usize = 256;
 
 impl<D: Disk> Source<D> {
     /// Does a sealed segment other than `inputs` hold an older record of the key of this delete, which an
@@ -28,7 +28,7 @@ impl<D: Disk> Source<D> {
     }
 
     fn may_hold_older(&mut self, segment: u32, delete: &KeyEntry) -> bool {
-        if !self.key_files.contains_key(&segment) && self.key_files.len() >= MAX_OPEN_KEY_FILES {
+        if !self.key_files.contains_key(&segment) && self.key_files.len() >= MAX_COMPACTION_KEY_FILES {
             return true;
         }
         let Ok(file) = self.key_file(segment) else { return true };

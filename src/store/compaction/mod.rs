@@ -26,7 +26,7 @@
 //! 1 / share of them (1.43 times), and besides it a compaction's inputs and output. Memory: the keys of one
 //! output, one block of each input's key file, one batch of questions. A delete is kept for as long as a segment
 //! that is no input holds an older record of its key (PROTOCOL R12c); deletes are also kept that would need more
-//! than `MAX_OPEN_KEY_FILES` key files to decide.
+//! than [`MAX_COMPACTION_KEY_FILES`] key files to decide.
 
 mod choice;
 mod copy;
@@ -41,6 +41,7 @@ mod swap;
 mod tests;
 mod work;
 
+pub use elsewhere::MAX_COMPACTION_KEY_FILES;
 pub use error::CompactionError;
 pub use source::Question;
 pub(super) use source::may_fill_a_slot;
