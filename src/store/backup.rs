@@ -1,10 +1,12 @@
 //! A copy of a store that another process may be writing to.
 //!
 //! ```text
-//!  manifest --> sealed segments, key files, checkpoint, finished tail   never changed once there: linked, or copied
+//!  manifest --> sealed segments, key files, checkpoint, finished tail   linked, or copied; never changed (1)
 //!               the newest segment, up to its last whole record         only appended to: copied
 //!               the manifest, as that of no directory                   written last, then the marker goes
 //! ```
+//!
+//! (1) But for a key file that is found damaged, which is written anew: the opening of a backup verifies them all.
 //!
 //! The process that writes is not asked, and need not run: the manifest is replaced as a whole, and what it speaks of
 //! stays until compaction does away with it. If that happens before all of it is taken hold of, it begins again.
@@ -77,7 +79,7 @@ pub enum BackupError {
 /// A store as it was when its manifest was read.
 struct Cut {
     identity: Identity,
-    /// Files that are never changed.
+    /// Files that are not written to any more.
     settled: Vec<FileName>,
     /// The segment that may be appended to; none if it is sealed.
     newest: Option<u32>,
