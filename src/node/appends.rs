@@ -208,7 +208,7 @@ impl Shard {
     }
 
     pub(super) fn write_failed(&mut self, turn: &mut Turn<'_>, write: u64, failure: Failure) {
-        if let Some(write) = self.writes.remove(&write)
+        if let Some(write) = self.end_write(write)
             && let Some(origin) = write.origin
         {
             turn.answer(origin, Outcome::Failed(failure));

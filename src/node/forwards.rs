@@ -62,7 +62,7 @@ impl Shard {
         if self.forwards.get(&id).is_none_or(|forward| forward.to != from) {
             return;
         }
-        let Some(mut forward) = self.forwards.remove(&id) else { return };
+        let Some(mut forward) = self.end_forward(id) else { return };
         let elsewhere = match &outcome {
             Outcome::Failed(Failure::NotReady) => {
                 forward.filling.push(from);
@@ -107,8 +107,14 @@ impl Shard {
         }
     }
 
+    /// This try is over.
+    fn end_forward(&mut self, id: u64) -> Option<Forward> {
+        self.timers.cancel(Timer::ForwardDeadline(id));
+        self.forwards.remove(&id)
+    }
+
     pub(super) fn forward_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let Some(forward) = self.forwards.remove(&id) else { return };
+        let Some(forward) = self.end_forward(id) else { return };
         let partition = self.view.layout.partitioning.of(&forward.command.key);
         let required = forward.command.options.w.of(self.view.layout.primaries(partition).len()).unwrap_or(0);
         turn.fail(forward.origin, Failure::OutcomeUnknown { required, acks: 0, coordinator: Some(forward.to) });

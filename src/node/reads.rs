@@ -142,7 +142,7 @@ impl Shard {
         }
         if missing > 0
             && awaited == 0
-            && let Some(read) = self.reads.remove(&id)
+            && let Some(read) = self.end_read(id)
         {
             let (required, reachable) = (read.tally.required(), read.tally.answers());
             turn.fail(read.origin, Failure::TooFewReplicas { required, reachable });
@@ -182,13 +182,20 @@ impl Shard {
         if self.reads.get(&id).is_none_or(|read| !read.tally.is_enough()) {
             return;
         }
-        let Some(read) = self.reads.remove(&id) else { return };
+        let Some(read) = self.end_read(id) else { return };
         let behind = read.tally.behind();
         let state = read.tally.merged().clone();
         let (answers, replicas) = (read.tally.answers(), self.view.layout.primaries(read.partition).len());
         let result = ReadResult { state: state.clone(), answers, replicas, hinted: read.hinted };
         turn.answer(read.origin, Outcome::Read(result));
         self.repair(turn, read.partition, &read.key, &state, &behind);
+    }
+
+    /// Nothing more is to come of it.
+    fn end_read(&mut self, id: u64) -> Option<Read> {
+        self.timers.cancel(Timer::ReadDeadline(id));
+        self.timers.cancel(Timer::ReadHedge(id));
+        self.reads.remove(&id)
     }
 
     /// Read repair. The state's own live dots go with it; its context is never handed on as seen dots.
@@ -209,7 +216,7 @@ impl Shard {
     }
 
     pub(super) fn read_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
-        if let Some(read) = self.reads.remove(&id) {
+        if let Some(read) = self.end_read(id) {
             let (required, answers) = (read.tally.required(), read.tally.answers());
             turn.fail(read.origin, Failure::ReadTimeout { required, answers });
         }

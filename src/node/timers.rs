@@ -1,9 +1,10 @@
 //! What a shard waits for. Each name says what its expiry means.
 
 use crate::base::Time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// A deadline's meaning. A timer whose subject is gone means nothing, so none needs cancelling.
+/// A deadline's meaning. A timer whose subject is gone means nothing, so none needs cancelling; those of commands are,
+/// for there would be thousands of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// A write: deadline for a client's answer.
@@ -26,19 +27,27 @@ pub(super) enum Timer {
     Hints,
 }
 
-/// The set of deadlines; the next one is the minimum.
+/// The set of deadlines; the next one is the minimum. Each name is in it once.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: BTreeSet<(Time, Timer)>,
+    times: BTreeMap<Timer, Time>,
 }
 
 impl Timers {
+    /// Sets a timer, or moves it.
     pub(super) fn set(&mut self, at: Time, timer: Timer) {
-        if matches!(timer, Timer::Exchange | Timer::Hints) {
-            // Periodic ones exist once, or every early call would start a further series.
-            self.set.retain(|(_, other)| *other != timer);
+        if let Some(before) = self.times.insert(timer, at) {
+            self.set.remove(&(before, timer));
         }
         self.set.insert((at, timer));
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn cancel(&mut self, timer: Timer) {
+        if let Some(at) = self.times.remove(&timer) {
+            self.set.remove(&(at, timer));
+        }
     }
 
     /// Takes the next timer that has come.
@@ -46,6 +55,7 @@ impl Timers {
         let first = *self.set.first()?;
         (first.0 <= now).then(|| {
             self.set.remove(&first);
+            self.times.remove(&first.1);
             first.1
         })
     }
@@ -60,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_come_in_order_and_periodic_ones_once() {
+    fn timers_come_in_order_and_each_once() {
         let mut timers = Timers::default();
         timers.set(Time(5), Timer::Exchange);
         timers.set(Time(3), Timer::ReadHedge(1));
@@ -69,5 +79,16 @@ mod tests {
         assert_eq!(timers.due(Time(9)), Some(Timer::ReadHedge(1)));
         assert_eq!(timers.due(Time(9)), Some(Timer::Exchange));
         assert_eq!((timers.due(Time(9)), timers.next()), (None, Time::NEVER));
+    }
+
+    #[test]
+    fn a_cancelled_timer_never_comes() {
+        let mut timers = Timers::default();
+        timers.set(Time(3), Timer::WriteDeadline(1));
+        timers.set(Time(4), Timer::WriteDeadline(2));
+        timers.cancel(Timer::WriteDeadline(1));
+        timers.cancel(Timer::ReadHedge(1));
+        assert_eq!((timers.due(Time(9)), timers.due(Time(9))), (Some(Timer::WriteDeadline(2)), None));
+        assert!(timers.set.is_empty() && timers.times.is_empty());
     }
 }

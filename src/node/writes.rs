@@ -357,7 +357,7 @@ impl Shard {
     }
 
     fn precondition_failed(&mut self, turn: &mut Turn<'_>, id: u64, live_hash: u64) {
-        if let Some(Write { origin: Some(origin), .. }) = self.writes.remove(&id) {
+        if let Some(Write { origin: Some(origin), .. }) = self.end_write(id) {
             turn.answer(origin, Outcome::PreconditionFailed { live_hash });
         }
     }
@@ -494,13 +494,21 @@ impl Shard {
         let cared_for = write.missing.values().all(|stand_in| *stand_in == StandIn::Holds);
         let fallback = !self.view.layout.is_primary(write.partition, self.me.node);
         if write.origin.is_none() && (cared_for || fallback) {
-            self.writes.remove(&id);
+            self.end_write(id);
         }
+    }
+
+    /// Nothing more is to come of it.
+    pub(super) fn end_write(&mut self, id: u64) -> Option<Write> {
+        self.timers.cancel(Timer::WriteDeadline(id));
+        self.timers.cancel(Timer::WriteContexts(id));
+        self.timers.cancel(Timer::WriteHint(id));
+        self.writes.remove(&id)
     }
 
     /// The client's time is up. Whatever was minted may survive: the outcome is unknown.
     pub(super) fn write_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
-        let Some(write) = self.writes.remove(&id) else { return };
+        let Some(write) = self.end_write(id) else { return };
         let Some(origin) = write.origin else { return };
         let (required, acks) = (write.tally.required(), write.tally.acks());
         if write.minted.is_none() || broken(Mutation::TimeoutAsNotWritten) {
