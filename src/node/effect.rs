@@ -33,6 +33,8 @@ pub enum Effect {
         id: u64,
         /// Where.
         place: Place,
+        /// Whether it is worth keeping in memory.
+        reuse: Reuse,
     },
     /// List the store's keys of these partitions. Answered once by `Input::Listed`, in any order. What is listed is
     /// the state of an instant after this: an append answered before is in it.
@@ -61,6 +63,15 @@ pub enum Effect {
     },
     /// Something worth counting or logging.
     Notice(Notice),
+}
+
+/// What is to be expected of a record that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// A client reads it, and may do so again.
+    Likely,
+    /// It is about to be replaced, or it is one of many that are looked through.
+    Unlikely,
 }
 
 /// What logs, metrics and coverage counters are made of.

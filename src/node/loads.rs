@@ -6,7 +6,7 @@
 
 use super::appends::{Applied, Apply};
 use super::shard::{Shard, Turn};
-use super::{Effect, Notice};
+use super::{Effect, Notice, Reuse};
 use crate::base::limits::MAX_WAITING_PER_KEY;
 use crate::base::{Key, Mutation, NodeId, broken};
 use crate::causal::{Filled, Object, entry_hash};
@@ -40,6 +40,16 @@ enum Purpose {
         sequence: Sequence,
         use_: HintUse,
     },
+}
+
+impl Purpose {
+    fn reuse(&self) -> Reuse {
+        match self {
+            Purpose::Look(_, Look::Own { .. } | Look::Serve { want: Want::Values, .. }) => Reuse::Likely,
+            // Outlines are asked for by writes.
+            Purpose::Look(..) | Purpose::Update(_) | Purpose::Slot { .. } | Purpose::Hint { .. } => Reuse::Unlikely,
+        }
+    }
 }
 
 /// What an update does with the pending object.
@@ -154,8 +164,9 @@ impl Shard {
             // No candidate holds the key: it is absent.
             return self.load_ended(turn, load, None);
         };
+        let reuse = load.purpose.reuse();
         self.loads.insert(id, load);
-        turn.effects.push(Effect::Read { shard: self.me.shard, id, place });
+        turn.effects.push(Effect::Read { shard: self.me.shard, id, place, reuse });
     }
 
     /// A read was answered; `None` is an error, which is never "not found".

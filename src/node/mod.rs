@@ -42,6 +42,6 @@ mod tests;
 
 pub use self::control::{Control, ControlEffect, ControlInput};
 pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
-pub use effect::{Effect, Notice};
+pub use effect::{Effect, Notice, Reuse};
 pub use input::{Input, PeerState, Space, StoreAnswer, View};
 pub use timings::Timings;

@@ -2,7 +2,7 @@
 
 use super::disk::RealDisk;
 use super::hot_cache::HotCache;
-use crate::node::StoreAnswer;
+use crate::node::{Reuse, StoreAnswer};
 use crate::store::{Place, ReadError, Reader, Record};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +29,7 @@ struct Request {
     shard: usize,
     id: u64,
     place: Place,
+    reuse: Reuse,
 }
 
 /// Answers reads, each exactly once: at once, or later.
@@ -55,26 +56,26 @@ impl ColdReads {
     }
 
     /// Begins a read. The answer, if the record is in memory; else it comes by [`Self::answered`].
-    pub(super) fn begin(&mut self, shard: usize, id: u64, place: Place) -> Option<StoreAnswer> {
+    pub(super) fn begin(&mut self, (shard, id): (usize, u64), place: Place, reuse: Reuse) -> Option<StoreAnswer> {
         if let Some(record) = self.hot.get(place) {
             return Some(StoreAnswer::Read(record));
         }
         if place.length <= INLINE_BYTES
             && let Some(read) = self.reader.read_cached(place).transpose()
         {
-            return Some(self.taken(place, answer(read)));
+            return Some(self.taken(place, reuse, answer(read)));
         }
-        if self.under_way < MAX_UNDER_WAY && self.requests.send(Request { shard, id, place }).is_ok() {
+        if self.under_way < MAX_UNDER_WAY && self.requests.send(Request { shard, id, place, reuse }).is_ok() {
             self.under_way += 1;
             return None;
         }
         let read = answer(self.reader.read(place));
-        Some(self.taken(place, read))
+        Some(self.taken(place, reuse, read))
     }
 
-    /// Shows the cache what was read.
-    fn taken(&mut self, place: Place, answer: StoreAnswer) -> StoreAnswer {
-        if let StoreAnswer::Read(record) = &answer {
+    /// Shows the cache what was read, if it may be read again.
+    fn taken(&mut self, place: Place, reuse: Reuse, answer: StoreAnswer) -> StoreAnswer {
+        if let (StoreAnswer::Read(record), Reuse::Likely) = (&answer, reuse) {
             self.hot.admit(place, record);
         }
         answer
@@ -82,7 +83,7 @@ impl ColdReads {
 
     fn handed_over(&mut self, (request, answer): (Request, StoreAnswer)) -> ReadAnswer {
         self.under_way -= 1;
-        (request.shard, request.id, self.taken(request.place, answer))
+        (request.shard, request.id, self.taken(request.place, request.reuse, answer))
     }
 
     /// The next of the answers that come later. Waits for ever if none is due. Cancel-safe.
@@ -199,7 +200,7 @@ mod tests {
         fn read_all(&mut self, written: &[(Place, Record)]) -> usize {
             let mut answers: BTreeMap<u64, Option<Record>> = BTreeMap::new();
             for (id, (place, _)) in (0u64..).zip(written) {
-                answers.extend(self.reads.begin(3, id, *place).map(|answer| (id, found(answer))));
+                answers.extend(self.reads.begin((3, id), *place, Reuse::Likely).map(|answer| (id, found(answer))));
             }
             let later = written.len() - answers.len();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -244,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_to_be_replaced_pushes_nothing_out() {
+        let mut scene = scene_with(64 << 20, 1 << 20);
+        let (place, _) = scene.append(1..2, 100)[0];
+        assert!(scene.reads.begin((0, 1), place, Reuse::Unlikely).is_some());
+        assert_eq!(scene.reads.hot.get(place), None);
+        assert!(scene.reads.begin((0, 2), place, Reuse::Likely).is_some());
+        assert!(scene.reads.hot.get(place).is_some());
+    }
+
+    #[test]
     fn what_was_read_once_is_answered_from_memory_wherever_it_was_read() {
         let mut scene = scene_with(64 << 20, 1 << 20);
         let short = scene.append(1..50, 100);
@@ -276,7 +287,8 @@ mod tests {
             // Once for the hits, which also warms; then once for the time. What is not in the page cache waits.
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let read = |reads: &mut ColdReads, place| {
-                let answer = reads.begin(0, 1, place).unwrap_or_else(|| runtime.block_on(reads.answered()).2);
+                let answer =
+                    reads.begin((0, 1), place, Reuse::Likely).unwrap_or_else(|| runtime.block_on(reads.answered()).2);
                 assert!(matches!(answer, StoreAnswer::Read(_)));
             };
             let mut hits = 0u32;
@@ -311,7 +323,7 @@ mod tests {
         let mut scene = scene();
         let written = scene.append(1..3, INLINE_BYTES as usize);
         scene.reads.under_way = MAX_UNDER_WAY;
-        let read = scene.reads.begin(0, 1, written[0].0);
+        let read = scene.reads.begin((0, 1), written[0].0, Reuse::Likely);
         assert_eq!(read.and_then(found).as_ref(), Some(&written[0].1));
     }
 
@@ -320,9 +332,9 @@ mod tests {
         let mut scene = scene();
         let (place, _) = scene.append(1..2, 100)[0];
         let elsewhere = Place { offset: place.offset + 8, ..place };
-        assert!(matches!(scene.reads.begin(0, 1, elsewhere), Some(StoreAnswer::ReadFailed)));
+        assert!(matches!(scene.reads.begin((0, 1), elsewhere, Reuse::Likely), Some(StoreAnswer::ReadFailed)));
         let nowhere = Place { segment: 99, ..place };
-        assert!(scene.reads.begin(0, 2, nowhere).is_none());
+        assert!(scene.reads.begin((0, 2), nowhere, Reuse::Likely).is_none());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert!(matches!(runtime.block_on(scene.reads.answered()), (0, 2, StoreAnswer::ReadFailed)));
     }

@@ -245,9 +245,9 @@ impl Driver {
             Effect::Resume { shard } => {
                 let _ = self.flusher.send(FlushRequest::Resume { shard });
             }
-            Effect::Read { shard, id, place } => {
+            Effect::Read { shard, id, place, reuse } => {
                 // Without an answer now it comes later, like those of appends.
-                let answered = self.reads.begin(shard, id, place);
+                let answered = self.reads.begin((shard, id), place, reuse);
                 inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
             Effect::List { id, query, partitions } => self.listings.begin(id, query, partitions),

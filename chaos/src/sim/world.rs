@@ -319,7 +319,7 @@ impl World {
                 self.note(node, "append", id, shard as u64);
                 self.plan_flush(node);
             }
-            Effect::Read { shard, id, place } => self.begin_read(node, shard, id, place, inputs),
+            Effect::Read { shard, id, place, .. } => self.begin_read(node, shard, id, place, inputs),
             Effect::Renew => {
                 let Some(running) = &mut self.stations[node].running else { return };
                 running.queue.push_back(Queued::Renew);

@@ -273,7 +273,7 @@ impl Scene {
                 self.post.extend(to.into_iter().map(|to| Letter { from: at, to, message: message.clone() }));
             }
             Effect::Append { shard, id, record } => station.appends.push_back((shard, id, record)),
-            Effect::Read { shard, id, place } => station.reads.push_back((shard, id, place)),
+            Effect::Read { shard, id, place, .. } => station.reads.push_back((shard, id, place)),
             Effect::Renew => station.renewals += 1,
             Effect::List { id, query, partitions } => station.lists.push_back((id, query, partitions)),
             Effect::Resume { .. } => station.resumed += 1,
