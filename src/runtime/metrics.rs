@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Upper bounds in seconds: a lone read from the page cache takes 0.1 ms, a time-out is seconds.
@@ -18,13 +20,15 @@ const LATENCY_BUCKETS: [f64; 14] =
 /// Content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every metric of a node. Shared; counting takes no exclusive access.
+/// Every metric of a node. Shared: counting needs no owner.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latency: Family<OperationLabel, Histogram, fn() -> Histogram>,
     notices: Family<NoticeLabel, Counter>,
+    /// The same, found without making their names.
+    noticed: Mutex<BTreeMap<Notice, Counter>>,
     connections: Gauge,
     hints: Family<TargetLabel, Gauge>,
     hint_bytes: Family<TargetLabel, Gauge>,
@@ -87,6 +91,7 @@ impl Metrics {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             notices: Family::default(),
+            noticed: Mutex::default(),
             connections: Gauge::default(),
             hints: Family::default(),
             hint_bytes: Family::default(),
@@ -195,7 +200,9 @@ impl Metrics {
 
     /// Counts a notice of the core under its name in snake case.
     pub fn count_notice(&self, notice: Notice) {
-        self.notices.get_or_create(&NoticeLabel { notice: snake_case(&format!("{notice:?}")) }).inc();
+        let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = || self.notices.get_or_create(&NoticeLabel { notice: snake_case(&format!("{notice:?}")) }).clone();
+        noticed.entry(notice).or_insert_with(named).inc();
     }
 
     /// A client connection was opened.
