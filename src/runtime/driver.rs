@@ -1,8 +1,9 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
+use super::append_queue::AppendQueue;
 use super::cold_reads::{ColdReads, ReadAnswer};
 use super::disk::RealDisk;
-use super::flusher::{FlushRequest, Flushed};
+use super::flusher::{Append, FlushRequest, Flushed};
 use super::http::CoreRequest;
 use super::listings::{ListAnswer, Listings};
 use super::membership::Members;
@@ -17,7 +18,6 @@ use crate::node::{Effect, Input, Node, StoreAnswer, View};
 use crate::replication::{Failure, Outcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -39,7 +39,7 @@ pub(super) struct Driver {
     pub(super) transport: Transport,
     pub(super) reads: ColdReads,
     pub(super) listings: Listings,
-    pub(super) flusher: Sender<FlushRequest>,
+    pub(super) appends: AppendQueue,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
     pub(super) flushed: mpsc::UnboundedReceiver<Flushed>,
@@ -199,8 +199,8 @@ impl Driver {
     }
 
     /// A storage thread that is gone has said why; the next turn of the loop ends the process.
-    fn ask_renewal(&self) {
-        let _ = self.flusher.send(FlushRequest::Renew(Actor(rand::random())));
+    fn ask_renewal(&mut self) {
+        let _ = self.appends.send(FlushRequest::Renew(Actor(rand::random())));
     }
 
     fn take_command(&mut self, (asked, answer): CoreRequest, inputs: &mut Vec<Input>) {
@@ -232,18 +232,17 @@ impl Driver {
                 self.carry_out(effect, &mut inputs);
             }
         }
+        self.appends.hand_over();
     }
 
     fn carry_out(&mut self, effect: Effect, inputs: &mut VecDeque<Input>) {
         match effect {
             Effect::Send { to, message } => self.transport.send(&to, &message),
-            // A storage thread that is gone has said why; the next turn of the loop ends the process.
-            Effect::Append { shard, id, record } => {
-                let _ = self.flusher.send(FlushRequest::Append { shard, id, record });
-            }
+            Effect::Append { shard, id, record } => self.appends.push(Append { shard, id, record }),
             Effect::Renew => self.ask_renewal(),
             Effect::Resume { shard } => {
-                let _ = self.flusher.send(FlushRequest::Resume { shard });
+                // A storage thread that is gone has said why; the next turn of the loop ends the process.
+                let _ = self.appends.send(FlushRequest::Resume { shard });
             }
             Effect::Read { shard, id, place, reuse } => {
                 // Without an answer now it comes later, like those of appends.
@@ -292,7 +291,7 @@ impl Driver {
     }
 
     async fn close_log(&mut self) -> Ended {
-        if self.flusher.send(FlushRequest::Close).is_err() {
+        if !self.appends.send(FlushRequest::Close) {
             return Ended::Failed("the storage thread ended".into());
         }
         let closed = async {

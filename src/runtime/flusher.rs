@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Most records in one write: bounds the time until the first of them is answered.
+/// Most records in one write, but for those of the last request in it: bounds the time until the first of them is answered.
 const MAX_BATCH_RECORDS: usize = 4096;
 
 /// Most bytes in one write: well below a segment, so that a backlog of large records is written in
@@ -25,8 +25,8 @@ pub(super) type LogWork = Box<dyn FnOnce(&mut Log<RealDisk>) + Send>;
 
 /// What the driver asks of the storage thread.
 pub(super) enum FlushRequest {
-    /// Make this durable.
-    Append { shard: usize, id: u64, record: Record },
+    /// Make these durable.
+    Appends(Vec<Append>),
     /// The shard has noted its failed appends; those after this are new.
     Resume { shard: usize },
     /// Go on under this actor.
@@ -35,6 +35,14 @@ pub(super) enum FlushRequest {
     With(LogWork),
     /// A clean end.
     Close,
+}
+
+/// A record to be made durable.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) shard: usize,
+    pub(super) id: u64,
+    pub(super) record: Record,
 }
 
 /// What it says back.
@@ -135,14 +143,7 @@ impl Flusher {
         let mut next = Ok(first);
         while let Ok(request) = next {
             match request {
-                FlushRequest::Append { shard, id, .. } if self.failing.contains(&shard) => {
-                    batch.refused.push((shard, id, StoreAnswer::AppendFailed));
-                }
-                FlushRequest::Append { shard, id, record } => {
-                    batch.owners.push((shard, id));
-                    batch.bytes += value_bytes(&record);
-                    batch.records.push(record);
-                }
+                FlushRequest::Appends(appends) => appends.into_iter().for_each(|append| self.take(append, &mut batch)),
                 FlushRequest::Resume { shard } => {
                     self.failing.remove(&shard);
                 }
@@ -156,6 +157,15 @@ impl Flusher {
             next = self.requests.try_recv();
         }
         batch
+    }
+
+    fn take(&self, Append { shard, id, record }: Append, batch: &mut Batch) {
+        if self.failing.contains(&shard) {
+            return batch.refused.push((shard, id, StoreAnswer::AppendFailed));
+        }
+        batch.owners.push((shard, id));
+        batch.bytes += value_bytes(&record);
+        batch.records.push(record);
     }
 
     fn carry_out(&mut self, mut batch: Batch) -> Result<(), Over> {
@@ -225,7 +235,7 @@ impl Flusher {
 }
 
 /// What makes a record long: the values of its versions.
-fn value_bytes(record: &Record) -> usize {
+pub(super) fn value_bytes(record: &Record) -> usize {
     let versions = match &record.body {
         Body::Object { object, .. } => &object.versions,
         Body::Hint(hint) => &hint.state.versions,
@@ -293,7 +303,8 @@ mod tests {
         fn append(&mut self, numbers: std::ops::Range<u64>, length: usize) {
             let mut open = 0;
             for id in numbers {
-                self.requests.send(FlushRequest::Append { shard: 0, id, record: record(id, length) }).unwrap();
+                let append = Append { shard: 0, id, record: record(id, length) };
+                self.requests.send(FlushRequest::Appends(vec![append])).unwrap();
                 open += 1;
             }
             while open > 0 {

@@ -1,5 +1,6 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
+use super::append_queue::AppendQueue;
 use super::certificates::TlsFiles;
 use super::cold_reads::ColdReads;
 use super::compactor;
@@ -95,7 +96,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         transport,
         reads,
         listings,
-        flusher,
+        appends: AppendQueue::new(flusher),
         commands,
         received,
         flushed,
