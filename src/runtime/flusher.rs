@@ -112,6 +112,8 @@ impl Flusher {
         let mut going = self.tend();
         while going.is_ok() {
             going = self.next().and_then(|first| {
+                // Whoever has more to hand over and waits for this core does so first: one sync for all of it.
+                std::thread::yield_now();
                 let batch = self.gather(first);
                 self.carry_out(batch)
             });
