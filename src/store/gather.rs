@@ -21,6 +21,20 @@ pub(super) struct Gathered {
     pub(super) hints: BTreeMap<Sequence, Place>,
     /// The latest records of the sealed log.
     pub(super) latest: Latest,
+    /// Slots not filled yet.
+    slots: Vec<Slot>,
+}
+
+/// Most slots that are collected before they are filled, 4 MiB of them. Key files come in the order of keys, which is
+/// none for the index: filled in the order of partitions and hashes, a slot is near the one before it.
+const SLOTS_AT_ONCE: usize = 1 << 17;
+
+/// A slot to be filled.
+struct Slot {
+    partition: PartitionId,
+    key_hash: u64,
+    place: Place,
+    entry_hash: u64,
 }
 
 /// The records that count of one key: the same key may be in several partitions only in tests.
@@ -38,8 +52,8 @@ impl Gathered {
         open: &BTreeMap<Sequence, T>,
     ) -> Result<Gathered, KeyFileError> {
         let mut merge = Merge::new(sources(log)?)?;
-        let mut gathered =
-            Gathered { tables, leftovers: Vec::new(), hints: BTreeMap::new(), latest: Latest::default() };
+        let (leftovers, slots, hints, latest) = (Vec::new(), Vec::new(), BTreeMap::new(), Latest::default());
+        let mut gathered = Gathered { tables, leftovers, hints, latest, slots };
         let mut newest = Newest::default();
         while let Some((segment, entry)) = merge.next()? {
             if entry.sequence <= log.identity.sealed.through {
@@ -55,18 +69,33 @@ impl Gathered {
             }
         }
         newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
+        gathered.fill();
+        gathered.slots = Vec::new();
         Ok(gathered)
     }
 
     fn take(&mut self, segment: u32, entry: &KeyEntry) {
-        let place = place_of(segment, entry);
-        let table = self.tables.entry(entry.partition).or_default();
+        let (place, &KeyEntry { partition, entry_hash, .. }) = (place_of(segment, entry), entry);
         let before = match entry.kind {
-            EntryKind::Live | EntryKind::LiveWithLeftover => table.restore(&entry.key, place, entry.entry_hash),
+            EntryKind::Live | EntryKind::LiveWithLeftover => {
+                self.slots.push(Slot { partition, key_hash: entry.key.hash64(), place, entry_hash });
+                Published { place: Some(place), entry_hash }
+            }
             EntryKind::Gone | EntryKind::GoneWithLeftover | EntryKind::Hint => Published::default(),
         };
         if matches!(entry.kind, EntryKind::LiveWithLeftover | EntryKind::GoneWithLeftover) {
             self.leftovers.push((place, before));
+        }
+        if self.slots.len() >= SLOTS_AT_ONCE {
+            self.fill();
+        }
+    }
+
+    /// Fills the slots collected.
+    fn fill(&mut self) {
+        self.slots.sort_unstable_by_key(|slot| (slot.partition, slot.key_hash));
+        for Slot { partition, key_hash, place, entry_hash } in self.slots.drain(..) {
+            self.tables.entry(partition).or_default().restore(key_hash, place, entry_hash);
         }
     }
 

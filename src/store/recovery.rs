@@ -126,7 +126,7 @@ impl<D: Disk> Recovery<D> {
         for (partition, claims) in tracker.partitions {
             gathered.tables.entry(partition).or_default().claim(claims);
         }
-        let Gathered { mut tables, leftovers, hints, latest } = gathered;
+        let Gathered { mut tables, leftovers, hints, latest, .. } = gathered;
         self.restore_leftovers(&mut tables, leftovers)?;
         let hints = self.recover_hints(tracker.hints, &hints)?;
         self.count_from_hints_if_broken(&mut tables, &hints);

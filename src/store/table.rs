@@ -82,14 +82,13 @@ impl PartitionTable {
     }
 
     /// Puts a key with live versions in its slot, as its key file says; the slot was empty.
-    pub(super) fn restore(&mut self, key: &Key, place: Place, entry_hash: u64) -> Published {
-        self.index.insert(key.hash64(), place);
+    pub(super) fn restore(&mut self, key_hash: u64, place: Place, entry_hash: u64) {
+        self.index.insert(key_hash, place);
         self.hash ^= entry_hash;
-        Published { place: Some(place), entry_hash }
     }
 
     /// Puts a key with a leftover in its slot, once the clock is known. `before` is what
-    /// [`PartitionTable::restore`] has put there.
+    /// [`PartitionTable::restore`] has put there, if anything.
     pub(super) fn restore_leftover(&mut self, key: &Key, place: Place, object: &Object, before: &Published) {
         self.fill_slot(key, place, object, before);
     }
