@@ -6,16 +6,23 @@
 mod dev_cluster;
 
 use dev_cluster::Cluster;
-use dunlin::client::{Method, Request};
+use dunlin::client::{Client, Method, Request};
 use hyper::header::HeaderName;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Nodes on a directory that goes with them.
 fn cluster(nodes: usize) -> Cluster {
     Cluster::start(nodes, |_| {})
+}
+
+/// Ends a node at once: it is asked nothing.
+fn kill(node: &Path) {
+    let pid = std::fs::read_to_string(node.join("pid")).unwrap();
+    assert!(Command::new("kill").args(["-KILL", pid.trim()]).status().unwrap().success());
 }
 
 impl Cluster {
@@ -99,6 +106,26 @@ fn every_node_lists_the_same_keys_and_a_deleted_one_is_gone() {
         }
     }
     assert_eq!(found, expected.len());
+}
+
+#[test]
+fn a_dead_node_is_missed_by_no_listing_that_can_do_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(3, |dev| {
+        dev.arg("--data").arg(directory.path());
+    });
+    let keys: Vec<String> = (0..120).map(|number| format!("k/{number:03}")).collect();
+    keys[..100].iter().for_each(|key| cluster.put(key.as_bytes(), b"before"));
+    kill(&directory.path().join("node3"));
+    let client = Client::new(vec![cluster.urls[0].clone()]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let send = |request| runtime.block_on(client.send(request)).unwrap();
+    keys[100..].iter().for_each(|key| assert!(send(Request::put(key.as_bytes(), "after")).status.is_success()));
+    for node in 0..2 {
+        assert_eq!(cluster.listed(node, &["k/"]), keys);
+    }
+    let of_all = send(Request::raw(Method::GET, "/kv").query("prefix", "k/").query("r", "all"));
+    assert_eq!(of_all.status, 503, "{:?}", of_all.json());
 }
 
 #[test]
