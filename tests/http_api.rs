@@ -185,13 +185,7 @@ fn status() -> ClusterStatus {
         ready: true,
         reasons: Vec::new(),
         rows: Arc::new(rows.collect()),
-        holdings: Arc::new(vec![Holding {
-            partition: 3,
-            clock: "0a".into(),
-            complete: true,
-            keys: 9,
-            ..Holding::default()
-        }]),
+        holdings: Arc::new(vec![Holding { partition: 3, clock: 0x0a, complete: true, keys: 9, ..Holding::default() }]),
         actors: Arc::new(BTreeMap::from([(Actor(1), "n1".to_owned())])),
     }
 }
@@ -782,7 +776,10 @@ fn a_node_tells_of_itself_and_its_cluster() {
         assert_eq!(ring["partitions"][1], json!({"partition": 1, "primaries": ["n2", "n3", "n4"]}));
         let held = api.get("/cluster/partitions").await.json().unwrap();
         assert_eq!(held["partitions"][0]["partition"], 3);
-        assert_eq!((&held["partitions"][0]["clock"], &held["partitions"][0]["keys"]), (&"0a".into(), &9.into()));
+        assert_eq!(
+            (&held["partitions"][0]["clock"], &held["partitions"][0]["keys"]),
+            (&"000000000000000a".into(), &9.into())
+        );
         let of_key = api.get("/cluster/ring/a%2Fb").await.json().unwrap();
         let partition = (Key::new("a/b").unwrap().hash64() >> 62) as usize;
         assert_eq!((&of_key["key"], &of_key["partition"]), (&json!("a/b"), &json!(partition)));

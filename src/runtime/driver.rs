@@ -226,6 +226,7 @@ impl Driver {
         let mut inputs: VecDeque<Input> = inputs.into();
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
+            self.status_source.holdings_stale |= changes_holdings(&input);
             let now = self.now();
             self.node.handle(now, input, &mut effects);
             for effect in effects.drain(..) {
@@ -283,10 +284,10 @@ impl Driver {
     }
 
     fn publish_status(&mut self) {
-        let own = self.view.layout.partitions_of(self.view.me);
-        let holdings = own.filter_map(|partition| Some(holding(partition, &self.node.partition_report(partition)?)));
-        let holdings = holdings.collect();
-        let status = self.status_source.status(&self.view, &self.node.status(), holdings);
+        let (view, of_node) = (&self.view, self.node.status());
+        let own = view.layout.partitions_of(view.me);
+        let held = own.filter_map(|partition| Some(holding(partition, &self.node.partition_report(partition)?)));
+        let status = self.status_source.status(view, &of_node, held);
         self.status.send_replace(Arc::new(status));
     }
 
@@ -308,6 +309,16 @@ impl Driver {
             Ok(ended) => ended,
             Err(_) => Ended::Failed("the log could not be closed in time".into()),
         }
+    }
+}
+
+/// Can it change what the node durably holds? What clients and peers ask for does not, before it is appended.
+fn changes_holdings(input: &Input) -> bool {
+    match input {
+        Input::Store { answer, .. } => matches!(answer, StoreAnswer::Appended { .. }),
+        Input::View(_) | Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => true,
+        Input::Command { .. } | Input::List { .. } | Input::Message { .. } | Input::Listed { .. } => false,
+        Input::Relocated(_) | Input::Space(_) | Input::Tick => false,
     }
 }
 

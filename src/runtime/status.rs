@@ -125,10 +125,12 @@ pub struct PartitionRow {
 pub struct Holding {
     /// Which.
     pub partition: u32,
-    /// Hash of its clock, in hex.
-    pub clock: String,
-    /// Hash of its keys and live dots, in hex.
-    pub data: String,
+    /// Hash of its clock, shown in hex.
+    #[serde(serialize_with = "as_hex")]
+    pub clock: u64,
+    /// Hash of its keys and live dots, shown in hex.
+    #[serde(serialize_with = "as_hex")]
+    pub data: u64,
     /// Does it count towards R (PROTOCOL R6)?
     pub complete: bool,
     /// Keys that have seen writes which the clock has not.
@@ -204,6 +206,10 @@ pub(super) struct StatusSource {
     pub(super) members: Arc<Members>,
     node: NodeStatus,
     rows: Arc<Vec<PartitionRow>>,
+    holdings: Arc<Vec<Holding>>,
+    /// Something may have changed what partitions hold. Looking at all of them each time was a quarter of what an idle
+    /// node did.
+    pub(super) holdings_stale: bool,
 }
 
 impl StatusSource {
@@ -216,11 +222,20 @@ impl StatusSource {
         };
         let rows = Arc::new(layout.partitioning.all().map(row).collect());
         let node = NodeStatus { id: view.me, name: name.to_owned() };
-        Self { members: Arc::new(Members::none(Arc::clone(view))), node, rows }
+        let members = Arc::new(Members::none(Arc::clone(view)));
+        Self { members, node, rows, holdings: Arc::default(), holdings_stale: true }
     }
 
-    /// The cluster at this instant.
-    pub(super) fn status(&self, view: &View, node: &crate::node::NodeStatus, holdings: Vec<Holding>) -> ClusterStatus {
+    /// The cluster at this instant. `holdings` is looked at only if they are stale.
+    pub(super) fn status(
+        &mut self,
+        view: &View,
+        node: &crate::node::NodeStatus,
+        holdings: impl Iterator<Item = Holding>,
+    ) -> ClusterStatus {
+        if std::mem::take(&mut self.holdings_stale) {
+            self.holdings = Arc::new(holdings.collect());
+        }
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
         let actors =
             self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
@@ -240,7 +255,7 @@ impl StatusSource {
             ready: reasons.is_empty(),
             reasons,
             rows: Arc::clone(&self.rows),
-            holdings: Arc::new(holdings),
+            holdings: Arc::clone(&self.holdings),
             actors: Arc::new(actors),
         }
     }
@@ -264,8 +279,8 @@ impl StatusSource {
 pub(super) fn holding(partition: PartitionId, report: &PartitionReport) -> Holding {
     Holding {
         partition: partition.0,
-        clock: format!("{:016x}", report.clock.hash64()),
-        data: format!("{:016x}", report.data_hash),
+        clock: report.clock.hash64(),
+        data: report.data_hash,
         complete: report.complete,
         leftovers: report.leftovers,
         keys: report.keys,
@@ -293,6 +308,10 @@ fn member_status(member: &Member) -> MemberStatus {
         capacity: u64::from(identity.capacity),
         version: identity.version.clone(),
     }
+}
+
+fn as_hex<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{number:016x}"))
 }
 
 /// Identities are text in JSON: a 64-bit number does not survive many readers.
