@@ -155,7 +155,6 @@ impl Shard {
         if knows_enough || needed == 0 {
             return self.contexts_gathered(turn, id);
         }
-        self.timers.set(now + Duration::from_millis(options.timeout_ms / 2), Timer::WriteContexts(id));
         self.ask_contexts(turn, id, needed);
     }
 
@@ -179,10 +178,11 @@ impl Shard {
         write.awaited.extend(&asked);
         let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
         let timeout_ms = write.options.timeout_ms;
+        let half_time = write.deadline - Duration::from_millis(timeout_ms / 2);
         let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
         asked.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
         turn.send(asked, message);
-        self.timers.set(turn.now.time + hedge, Timer::WriteContexts(id));
+        self.timers.set((turn.now.time + hedge).min(half_time), Timer::WriteContexts(id));
     }
 
     /// When to ask one more: the peer's usual answer, at least the floor, at most a tenth of the time-out.
@@ -448,8 +448,8 @@ impl Shard {
         } else if !write.tally.is_enough() {
             self.spread_hints(turn, id);
         }
-        self.settle_write(turn, id);
         self.timers.set(turn.now.time + self.timings.hint_delay, Timer::WriteHint(id));
+        self.settle_write(turn, id);
     }
 
     /// A replica or a stand-in reports on a write.
