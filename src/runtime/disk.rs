@@ -374,4 +374,28 @@ mod tests {
             assert_eq!(unwritten_from(&path), fs::metadata(&path).unwrap().len(), "{name}");
         }
     }
+
+    #[test]
+    fn zeros_are_not_waited_for_and_a_log_that_outruns_them_does_without() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = OpenOptions { segment_bytes: 2 << 20, ..options(7) };
+        let mut log = open(disk(directory.path()), options).unwrap().log;
+        let mut counters = (1..).map(record);
+        let mut append = |log: &mut crate::store::Log<RealDisk>, count| {
+            log.append(&counters.by_ref().take(count).collect::<Vec<_>>()).unwrap()[0].0.segment
+        };
+        append(&mut log, 20_000);
+        let mut job = log.next_job().unwrap();
+        log.hurry();
+        job.run();
+        let unwritten = unwritten_from(&directory.path().join("segment-00000002.new"));
+        assert!((1 << 20..2 << 20).contains(&unwritten), "{unwritten}");
+        log.finish_job(job).unwrap();
+        // From the third on no job is done until the batch that needs it.
+        while append(&mut log, 1000) < 3 {}
+        append(&mut log, 20_000);
+        let mut job = log.next_job().unwrap();
+        job.run();
+        assert_eq!(unwritten_from(&directory.path().join("segment-00000004.new")), 0);
+    }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Most records in one write, but for those of the last request in it: bounds the time until the first of them is answered.
 const MAX_BATCH_RECORDS: usize = 4096;
 
-/// Most bytes in one write: well below a segment, so that a backlog of large records is written in
+/// Most bytes in one write, but for the last request's: well below a segment, so that a backlog of large records is written in
 /// pieces instead of being refused as too long.
 const MAX_BATCH_BYTES: usize = 16 << 20;
 

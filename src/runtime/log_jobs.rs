@@ -59,6 +59,7 @@ impl LogJobs {
         if !std::mem::take(&mut self.under_way) {
             return Ok(());
         }
+        log.hurry();
         match self.done.recv() {
             Ok(job) => log.finish_job(job),
             Err(_) => Err(log.lose_job()),

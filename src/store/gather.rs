@@ -45,7 +45,7 @@ struct Newest {
 
 impl Gathered {
     /// Merges the key files of the sealed log and the runs of the tail. `open` says which hints to look
-    /// for. Memory: the tables, and one block of each key file.
+    /// for. Memory: the tables, one block of each key file, and the slots that are collected.
     pub(super) fn from_log<D: Disk, T>(
         log: &Log<D>,
         tables: BTreeMap<PartitionId, PartitionTable>,

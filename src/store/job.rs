@@ -10,7 +10,7 @@
 //! comes back, because the process ends, costs nothing but the next opening's time.
 
 use super::log::Settings;
-use super::next_segment::{NextSegment, Space, space_for};
+use super::next_segment::{Haste, NextSegment, Space, space_for};
 use super::seal::{Sealed, Sealing};
 use super::{AppendError, Disk, DiskError, DiskErrorKind, Log};
 use std::sync::Arc;
@@ -26,10 +26,18 @@ pub struct Job<D: Disk> {
 }
 
 enum Work<F> {
-    /// Make the next segment.
-    Make { segment: u32, bytes: u32, space: Space, made: Option<Result<NextSegment<F>, DiskError>> },
+    /// Make the next segment; soon, once somebody waits.
+    Make { segment: u32, bytes: u32, space: Space, haste: Haste, made: Option<Result<NextSegment<F>, DiskError>> },
     /// Seal the oldest finished segment.
     Seal { sealing: Sealing, sealed: Option<Result<Box<Sealed>, DiskError>> },
+}
+
+/// Whether jobs are done before the log needs what they make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    JobsKeepUp,
+    /// The active segment had to be made by a batch: the next one is made the quick way.
+    JobsAreLate,
 }
 
 /// Whether a log hands out a job.
@@ -47,18 +55,26 @@ impl<D: Disk> Job<D> {
     /// Does the work. What goes wrong is told by [`Log::finish_job`].
     pub fn run(&mut self) {
         match &mut self.work {
-            Work::Make { segment, bytes, space, made } => {
-                *made = Some(make_durable(&*self.disk, *segment, *bytes, *space));
+            Work::Make { segment, bytes, space, haste, made } => {
+                *made = Some(make_durable(&*self.disk, *segment, *bytes, *space, haste));
             }
             Work::Seal { sealing, sealed } => *sealed = Some(sealing.run(&*self.disk).map(Box::new)),
         }
     }
 }
 
-/// With its space synced, so that the first sync of a record has less to do.
-fn make_durable<D: Disk>(disk: &D, segment: u32, bytes: u32, space: Space) -> Result<NextSegment<D::File>, DiskError> {
-    let next = NextSegment::make(disk, segment, bytes, space)?;
-    disk.sync(&next.file)?;
+/// With its length and its space synced: the first sync of a batch need not do that.
+fn make_durable<D: Disk>(
+    disk: &D,
+    segment: u32,
+    bytes: u32,
+    space: Space,
+    haste: &Haste,
+) -> Result<NextSegment<D::File>, DiskError> {
+    let next = NextSegment::make(disk, segment, bytes, space, haste)?;
+    if space == Space::Reserved {
+        disk.sync(&next.file)?;
+    }
     Ok(next)
 }
 
@@ -73,10 +89,16 @@ impl<D: Disk> Log<D> {
         if !free || self.failed.is_some() {
             return None;
         }
-        let work = if self.wants_next_segment() {
+        // Whoever waits for segments to be sealed does not wait for zeros as well.
+        let work = if self.finished.len() <= MAX_UNSEALED && self.wants_next_segment() {
             self.next_segment += 1;
             let Settings { segment_bytes: bytes, durability, .. } = self.settings;
-            Work::Make { segment: self.next_segment - 1, bytes, space: space_for(durability), made: None }
+            let space = match self.pace {
+                Pace::JobsKeepUp => space_for(durability),
+                Pace::JobsAreLate => Space::Reserved,
+            };
+            self.haste = Haste::default();
+            Work::Make { segment: self.next_segment - 1, bytes, space, haste: self.haste.clone(), made: None }
         } else {
             Work::Seal { sealing: self.next_sealing()?, sealed: None }
         };
@@ -115,6 +137,11 @@ impl<D: Disk> Log<D> {
         let (operation, file) = ("finish", "segment".to_owned());
         let detail = "the thread that makes and seals segments has panicked".to_owned();
         self.poison(DiskError { kind: DiskErrorKind::Failed, operation, file, detail })
+    }
+
+    /// Somebody waits for the job under way: it does what it must and no more.
+    pub fn hurry(&self) {
+        self.haste.call();
     }
 
     /// Do so many segments wait for a job that the one under way should be finished before the next append?

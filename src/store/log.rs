@@ -3,8 +3,8 @@
 use super::compaction::Compacted;
 use super::frame::{Entry, Seat};
 use super::identity::{Durability, Ending, Identity, marker_name, put_marker, sync_names};
-use super::job::Jobs;
-use super::next_segment::{NextSegment, SEGMENT_ROUNDING, Space, first_segment_size, segment_size, space_for};
+use super::job::{Jobs, Pace};
+use super::next_segment::{Haste, NextSegment, SEGMENT_ROUNDING, Space, first_segment_size, segment_size, space_for};
 use super::segment::{Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::tail::TailSegment;
 use super::tracker::ClockTracker;
@@ -32,6 +32,9 @@ pub struct Log<D: Disk> {
     /// The next segment, made ahead or by a batch that then found no space.
     pub(super) ahead: Option<NextSegment<D::File>>,
     pub(super) jobs: Jobs,
+    /// Of the segment that is being made.
+    pub(super) haste: Haste,
+    pub(super) pace: Pace,
     pub(super) next_segment: u32,
     /// The last sequence in the log.
     pub(super) last: Sequence,
@@ -227,17 +230,25 @@ impl<D: Disk> Log<D> {
     /// The file of the next segment: the one made ahead, if it is long enough.
     fn take_next_segment(&mut self, batch: usize) -> Result<NextSegment<D::File>, AppendError> {
         match self.ahead.take() {
-            Some(next) if next.takes(batch) => return Ok(next),
+            Some(next) if next.takes(batch) => {
+                self.pace = Pace::JobsKeepUp;
+                return Ok(next);
+            }
             Some(short) => short.discard(&*self.disk),
-            None => {}
+            // One that is being made comes too late for its number.
+            None => self.hurry(),
         }
         let Settings { segment_bytes, durability, .. } = self.settings;
         let (bytes, space) = match self.active {
             None => (first_segment_size(segment_bytes, batch), space_for(durability)),
             // The log is faster than its jobs: this batch waits for as little as can be.
-            Some(_) => (segment_size(segment_bytes, batch), Space::Reserved),
+            Some(_) => {
+                self.pace = Pace::JobsAreLate;
+                (segment_size(segment_bytes, batch), Space::Reserved)
+            }
         };
-        let made = self.unless_full(NextSegment::make(&*self.disk, self.next_segment, bytes, space))?;
+        let made = NextSegment::make(&*self.disk, self.next_segment, bytes, space, &Haste::default());
+        let made = self.unless_full(made)?;
         self.next_segment += 1;
         Ok(made)
     }

@@ -5,12 +5,14 @@ use super::identity::Durability;
 use super::segment::{SEGMENT_HEADER_BYTES, segment_name, unfinished_name};
 use super::{Disk, DiskError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A segment made for one long batch is rounded up to whole pages. Batches are written as whole pages, too: a page
 /// that is written in part would have to be read first, were it no longer in the page cache.
 pub(super) const SEGMENT_ROUNDING: usize = 4096;
 
-/// Longest first segment of an opening, which has to wait for it: its zeros take 20 ms, those of 64 MiB up to 300.
+/// Longest first segment of an opening, for which the first batch has to wait: its zeros take 20 ms, those of 64 MiB up
+/// to 300.
 const FIRST_SEGMENT_BYTES: u32 = 8 << 20;
 
 /// Zeros written at once. More take larger pieces of the page cache, which the system has to make first: ten times the
@@ -28,6 +30,20 @@ pub(super) enum Space {
     Reserved,
     /// Written once, with zeros, and durable: a sync then writes what is written, and nothing else.
     Zeroed,
+}
+
+/// A call to come to an end: whoever zeros a segment looks at it now and then.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Haste(Arc<AtomicBool>);
+
+impl Haste {
+    pub(super) fn call(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_called(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What space serves syncs of this kind: where none is waited for, zeros would only be written twice.
@@ -49,14 +65,21 @@ pub(super) struct NextSegment<F> {
 
 impl<F> NextSegment<F> {
     /// Makes the file, backed by space; its name is not durable yet. Where there is no space nothing is left of it.
-    pub(super) fn make<D: Disk<File = F>>(disk: &D, segment: u32, bytes: u32, space: Space) -> Result<Self, DiskError> {
+    /// In haste not all of it is zeroed.
+    pub(super) fn make<D: Disk<File = F>>(
+        disk: &D,
+        segment: u32,
+        bytes: u32,
+        space: Space,
+        haste: &Haste,
+    ) -> Result<Self, DiskError> {
         let name = unfinished_name(segment);
         remove_if_there(disk, &name)?;
         let file = disk.create(&name)?;
         let reserved = disk.allocate(&file, u64::from(bytes));
         let made = match space {
             Space::Reserved => reserved,
-            Space::Zeroed => reserved.and_then(|()| zero(disk, &file, bytes)),
+            Space::Zeroed => reserved.and_then(|()| zero(disk, &file, bytes, haste)),
         };
         if let Err(error) = made {
             // It would fill the disk further; the error that counts is the first.
@@ -88,14 +111,17 @@ impl<F> NextSegment<F> {
     }
 }
 
-/// Writes zeros all over a file that holds nothing.
-fn zero<D: Disk>(disk: &D, file: &D::File, bytes: u32) -> Result<(), DiskError> {
+/// Writes zeros all over a file that holds nothing, or over its beginning.
+fn zero<D: Disk>(disk: &D, file: &D::File, bytes: u32, haste: &Haste) -> Result<(), DiskError> {
     let zeros = vec![0; ZEROED_AT_ONCE.min(bytes as usize)];
     for at in (0..bytes as usize).step_by(ZEROED_AT_ONCE) {
         let piece = zeros.get(..bytes as usize - at).unwrap_or(&zeros);
         disk.write_at(file, at as u64, piece)?;
         if (at + piece.len()).is_multiple_of(ZEROS_SYNCED_AT_ONCE) {
             disk.sync(file)?;
+            if haste.is_called() {
+                return Ok(());
+            }
         }
     }
     disk.sync(file)

@@ -7,9 +7,10 @@ use super::compaction::Compacted;
 use super::frame::Entry;
 use super::gather::Gathered;
 use super::identity::{Birth, Identity, doubt_name, genesis_name, marker_name, put_marker, sync_names};
-use super::job::Jobs;
+use super::job::{Jobs, Pace};
 use super::key_file::segment_of_key_file;
 use super::log::{Phase, Settings, poisoned_by};
+use super::next_segment::Haste;
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::segment::{is_unfinished, quarantine_name, segment_name};
@@ -105,6 +106,8 @@ impl<D: Disk> Recovery<D> {
             tracker: Arc::new(tracker),
             ahead: None,
             jobs: Jobs::Free,
+            haste: Haste::default(),
+            pace: Pace::JobsKeepUp,
             next_segment: survey.highest.max(identity.newest).max(listed).max(identity.sealed.first_tail) + 1,
             last: verdict.last,
             durable: verdict.durable,
