@@ -221,6 +221,8 @@ mod tests {
         let (one, two) = (page(&["a", "c", "e"], Some("e")), page(&["b", "c", "x", "z"], None));
         assert_eq!(merged(vec![one.clone(), two.clone()], 9), page(&["a", "b", "c", "e"], Some("e")));
         assert_eq!(merged(vec![one, two.clone()], 2), page(&["a", "b"], Some("b")));
+        let (near, far) = (page(&["a", "c"], Some("c")), page(&["b", "x"], Some("x")));
+        assert_eq!(merged(vec![near, far], 9), page(&["a", "b", "c"], Some("c")));
         assert_eq!(merged(vec![two.clone(), page(&[], Some("a"))], 9), page(&[], Some("a")));
         assert_eq!(merged(vec![two.clone(), page(&["y"], None)], 9), page(&["b", "c", "x", "y", "z"], None));
     }
