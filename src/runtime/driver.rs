@@ -1,5 +1,6 @@
 //! The production driver: one task that owns the node and carries out what it asks for.
 
+use super::alarm::Alarm;
 use super::append_queue::AppendQueue;
 use super::cold_reads::{ColdReads, ReadAnswer};
 use super::disk::RealDisk;
@@ -97,6 +98,7 @@ impl Driver {
         tokio::pin!(shutdown);
         let mut status_due = tokio::time::interval(STATUS_INTERVAL);
         status_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut alarm = Alarm::new();
         let mut inputs = Vec::new();
         self.take_members(&mut inputs);
         self.turn(inputs);
@@ -133,7 +135,7 @@ impl Driver {
                         self.ask_renewal();
                     }
                 }
-                () = tokio::time::sleep_until(deadline) => inputs.push(Input::Tick),
+                () = alarm.rings(deadline) => inputs.push(Input::Tick),
             }
             if let Some(why) = self.status_source.members.lost.clone() {
                 return Ended::IdentityTaken(why);
@@ -145,13 +147,10 @@ impl Driver {
         }
     }
 
-    fn deadline(&self) -> tokio::time::Instant {
-        let far = Duration::from_secs(3600);
-        let due = match self.node.deadline() {
-            Time::NEVER => far,
-            Time(micros) => Duration::from_micros(micros),
-        };
-        tokio::time::Instant::from_std(self.started + due.min(self.started.elapsed() + far))
+    /// When the node wants to be called; never is far away.
+    fn deadline(&self) -> Instant {
+        let Time(micros) = self.node.deadline();
+        self.started + Duration::from_micros(micros)
     }
 
     fn now(&self) -> Now {
@@ -221,13 +220,14 @@ impl Driver {
         inputs.push(Input::View(Arc::clone(&self.view)));
     }
 
-    /// Feeds the node, and carries out its effects, until it wants nothing more at once.
+    /// Feeds the node, and carries out its effects, until it wants nothing more at once. All of it happens at one
+    /// instant: reading two clocks for each input would cost as much as handling some.
     fn turn(&mut self, inputs: Vec<Input>) {
+        let now = self.now();
         let mut inputs: VecDeque<Input> = inputs.into();
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
             self.status_source.holdings_stale |= changes_holdings(&input);
-            let now = self.now();
             self.node.handle(now, input, &mut effects);
             for effect in effects.drain(..) {
                 self.carry_out(effect, &mut inputs);

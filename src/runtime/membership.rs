@@ -1,5 +1,6 @@
 //! The thread of [`Control`]: its own runtime, socket and endpoint, so that load cannot starve the detector.
 
+use super::alarm::Alarm;
 use super::detector::{DetectorEndpoint, Heard};
 use crate::base::{NodeId, Now, Random, Time, WallTime};
 use crate::membership::{DetectorInput, Member, MemberEvent};
@@ -46,16 +47,14 @@ impl MembershipTask {
     /// Runs until `stop`, then says goodbye.
     pub(super) async fn run(mut self) {
         let started = Instant::now();
-        let mut effects = Vec::new();
+        let (mut alarm, mut effects) = (Alarm::new(), Vec::new());
         let links = self.links.borrow_and_update().clone();
         self.handle(started, ControlInput::Links(links), &mut effects);
         // Of a node that is alone there is never any other news.
         self.publish();
         loop {
-            let due = match self.control.deadline() {
-                Time::NEVER => Duration::from_secs(3600),
-                Time(micros) => Duration::from_micros(micros),
-            };
+            // Never is far away.
+            let Time(due) = self.control.deadline();
             let input = tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 heard = self.endpoint.heard() => match heard {
@@ -67,7 +66,7 @@ impl MembershipTask {
                     // The transport is gone, and with it the node.
                     Err(_) => break,
                 },
-                () = tokio::time::sleep_until((started + due).into()) => ControlInput::Detector(DetectorInput::Tick),
+                () = alarm.rings(started + Duration::from_micros(due)) => ControlInput::Detector(DetectorInput::Tick),
             };
             self.handle(started, input, &mut effects);
         }

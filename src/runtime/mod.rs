@@ -12,6 +12,7 @@
 //! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
 //! nothing here changes what a command means; it carries what the core asks for.
 
+mod alarm;
 mod append_queue;
 pub mod backup;
 pub mod certificates;
