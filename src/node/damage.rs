@@ -29,7 +29,7 @@ impl Shard {
         self.me.actor = actor;
         self.minting = Minting::Allowed;
         self.abort_all_sessions(turn);
-        self.replicas.values_mut().for_each(super::replica::Replica::renew);
+        self.replicas.values_mut().for_each(|replica| replica.renew());
         self.void_damaged(turn);
     }
 

@@ -16,6 +16,7 @@ use crate::store::{Body, Place, Published, Record, Sequence};
 
 use super::appends::After;
 use super::replica::Loaded;
+use std::sync::Arc;
 
 /// One read under way.
 #[derive(Debug)]
@@ -170,7 +171,7 @@ impl Shard {
     }
 
     /// A read was answered; `None` is an error, which is never "not found".
-    pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, id: u64, record: Option<Record>) {
+    pub(super) fn loaded(&mut self, turn: &mut Turn<'_>, id: u64, record: Option<Arc<Record>>) {
         let Some(mut load) = self.loads.remove(&id) else { return };
         let Some(record) = record else {
             return self.load_failed(turn, load);
@@ -186,7 +187,7 @@ impl Shard {
         self.read_next(turn, id, load);
     }
 
-    fn load_ended(&mut self, turn: &mut Turn<'_>, load: Load, record: Option<Record>) {
+    fn load_ended(&mut self, turn: &mut Turn<'_>, load: Load, record: Option<Arc<Record>>) {
         let Load { partition, purpose, candidates, tried } = load;
         let place = candidates.get(tried).copied();
         match purpose {
@@ -209,7 +210,7 @@ impl Shard {
                     self.look(turn, partition, &key, look);
                 }
             }
-            Purpose::Hint { sequence, use_ } => match record.map(|record| record.body) {
+            Purpose::Hint { sequence, use_ } => match record.map(|record| Arc::unwrap_or_clone(record).body) {
                 Some(Body::Hint(hint)) => self.hint_loaded(turn, sequence, Some(hint), use_),
                 _ => self.hint_loaded(turn, sequence, None, use_),
             },
@@ -221,7 +222,7 @@ impl Shard {
         turn: &mut Turn<'_>,
         partition: PartitionId,
         key: &Key,
-        found: Option<(Place, Record)>,
+        found: Option<(Place, Arc<Record>)>,
     ) {
         // Nothing is appended for a key while its object is read, but compaction may have moved the record, and
         // a settled leftover may have ended the slot.
@@ -340,9 +341,14 @@ impl Shard {
     }
 }
 
-fn object_of(record: Record) -> Object {
-    match record.body {
-        Body::Object { object, .. } => object,
-        _ => Object::default(),
+/// A record that the cache of hot ones holds, too, is left as it is: only its object is copied.
+fn object_of(record: Arc<Record>) -> Object {
+    match Arc::try_unwrap(record) {
+        Ok(Record { body: Body::Object { object, .. }, .. }) => object,
+        Ok(_) => Object::default(),
+        Err(shared) => match &shared.body {
+            Body::Object { object, .. } => object.clone(),
+            _ => Object::default(),
+        },
     }
 }

@@ -1,6 +1,7 @@
 //! How peers have been answering lately: who is silent, and when to ask another.
 
 use crate::base::{NodeId, Time};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -49,9 +50,10 @@ impl Peers {
 
     /// When to ask another besides `node`: the 95th percentile of its recent answers.
     pub(super) fn hedge_delay(&self, node: NodeId) -> Option<Duration> {
-        let mut answers: Vec<Duration> = self.peers.get(&node)?.answers.iter().copied().collect();
-        answers.sort_unstable();
-        answers.get((answers.len() * 95).div_ceil(100).checked_sub(1)?).copied()
+        let answers = self.peers.get(&node)?.answers.iter().copied();
+        let mut answers: SmallVec<[Duration; REMEMBERED_ANSWERS]> = answers.collect();
+        let at = (answers.len() * 95).div_ceil(100).checked_sub(1)?;
+        Some(*answers.select_nth_unstable(at).1)
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Shard {
     pub(super) me: Identity,
     pub(super) timings: Timings,
     pub(super) view: Arc<View>,
-    pub(super) replicas: BTreeMap<PartitionId, Replica>,
+    /// Boxed: what a look-up walks over stays in the processor's cache.
+    pub(super) replicas: BTreeMap<PartitionId, Box<Replica>>,
     /// Partitions without a table are complete: the store was born with its cluster.
     pub(super) complete_by_default: bool,
     pub(super) appends: Appends,
@@ -208,7 +209,7 @@ impl Shard {
         match answer {
             StoreAnswer::Appended { place, sequence } => self.appended(turn, id, place, sequence),
             StoreAnswer::AppendFailed => self.append_failed(turn, id),
-            StoreAnswer::Read(record) => self.loaded(turn, id, Some(Arc::unwrap_or_clone(record))),
+            StoreAnswer::Read(record) => self.loaded(turn, id, Some(record)),
             StoreAnswer::ReadFailed => self.loaded(turn, id, None),
         }
     }
@@ -290,7 +291,7 @@ impl Shard {
 
     /// A partition's state as the store had it when it opened.
     pub(super) fn adopt(&mut self, partition: PartitionId, table: PartitionTable) {
-        self.replicas.insert(partition, Replica::new(table));
+        self.replicas.insert(partition, Box::new(Replica::new(table)));
     }
 
     /// The state of a partition here, made on first use.
@@ -299,7 +300,7 @@ impl Shard {
         self.replicas.entry(partition).or_insert_with(|| {
             let mut table = PartitionTable::default();
             table.complete = complete;
-            Replica::new(table)
+            Box::new(Replica::new(table))
         })
     }
 

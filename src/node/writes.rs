@@ -7,7 +7,6 @@
 
 use super::appends::After;
 use super::loads::UpdateStep;
-use super::replica::Replica;
 use super::shard::{Minting, Origin, Shard, Turn};
 use super::timers::Timer;
 use super::{Notice, Space};
@@ -312,13 +311,13 @@ impl Shard {
     /// Has anybody seen a dot of this actor that its counter has not reached? Then the store was set back
     /// unnoticed, and the next dot would be one that others know: nothing may be minted (PROTOCOL R9).
     fn is_ahead(&self, partition: PartitionId, seen: &DotSet) -> bool {
-        let minted = self.replicas.get(&partition).map_or(0, Replica::minted);
+        let minted = self.replicas.get(&partition).map_or(0, |replica| replica.minted());
         seen.of(self.me.actor).is_some_and(|own| own.highest() > minted)
     }
 
     /// Not while a new actor is on its way, nor before the clock is void where records are lost (PROTOCOL R8).
     fn may_mint(&self, partition: PartitionId) -> bool {
-        self.minting == Minting::Allowed && self.replicas.get(&partition).is_none_or(Replica::takes_writes)
+        self.minting == Minting::Allowed && self.replicas.get(&partition).is_none_or(|replica| replica.takes_writes())
     }
 
     /// A partition's clock becomes void. Writes that have not minted relied on it as one of a quorum; of the others
