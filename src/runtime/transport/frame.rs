@@ -59,15 +59,15 @@ pub enum FrameError {
     Body(String),
 }
 
-/// Turns messages into frames. Keeps its buffer.
+/// Turns messages into frames. Keeps its buffer. Public for the benchmarks in `tests/micro`, as is [`Decoder`].
 #[derive(Debug, Default)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     buffer: Vec<u8>,
 }
 
 /// Turns the bytes of a stream into messages, however they are cut.
 #[derive(Debug)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     buffer: BytesMut,
     max_frame_bytes: usize,
 }
@@ -119,7 +119,7 @@ impl StreamKind {
 
 impl Encoder {
     /// The frame of a message, header included. Fails only for a body above `max_frame_bytes`.
-    pub(crate) fn encode(&mut self, message: &Message, max_frame_bytes: usize) -> Result<Bytes, FrameError> {
+    pub fn encode(&mut self, message: &Message, max_frame_bytes: usize) -> Result<Bytes, FrameError> {
         self.buffer.clear();
         self.buffer.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
         let mut serializer = rmp_serde::Serializer::new(&mut self.buffer);
@@ -147,13 +147,13 @@ impl Encoder {
 
 impl Decoder {
     /// Nothing read yet. Frames above the limit are refused by their header alone.
-    pub(crate) fn new(max_frame_bytes: usize) -> Self {
+    pub fn new(max_frame_bytes: usize) -> Self {
         Self { buffer: BytesMut::new(), max_frame_bytes }
     }
 
     /// Room for the next read of at most [`READ_BYTES`]. It grows with what has come, never with what a
     /// header announces.
-    pub(crate) fn room(&mut self) -> bytes::buf::Limit<&mut BytesMut> {
+    pub fn room(&mut self) -> bytes::buf::Limit<&mut BytesMut> {
         if self.buffer.is_empty() && self.buffer.capacity() > RETAINED_BUFFER_BYTES {
             self.buffer = BytesMut::new();
         }
@@ -162,7 +162,7 @@ impl Decoder {
     }
 
     /// The next whole message and the bytes it took; none until more bytes have come.
-    pub(crate) fn next(&mut self) -> Result<Option<(Message, usize)>, FrameError> {
+    pub fn next_message(&mut self) -> Result<Option<(Message, usize)>, FrameError> {
         let Some(header) = self.buffer.first_chunk::<FRAME_HEADER_BYTES>() else { return Ok(None) };
         let length = u32::from_le_bytes(*header) as usize;
         if length == 0 || length > self.max_frame_bytes {

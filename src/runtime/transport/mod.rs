@@ -23,7 +23,9 @@ mod received;
 
 pub use counters::TransportCounters;
 pub use endpoint::TransportError;
-pub use frame::{FRAME_HEADER_BYTES, FrameError, PREAMBLE_BYTES, PROTOCOL_VERSION, Preamble, StreamKind};
+pub use frame::{
+    Decoder, Encoder, FRAME_HEADER_BYTES, FrameError, PREAMBLE_BYTES, PROTOCOL_VERSION, Preamble, StreamKind,
+};
 pub use peers::{Transport, TransportConfig};
 pub use received::Received;
 

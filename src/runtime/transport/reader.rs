@@ -136,7 +136,7 @@ async fn read_preamble(stream: &mut RecvStream) -> Result<Preamble, End> {
 fn drain(decoder: &mut Decoder) -> (Vec<Message>, usize, Option<FrameError>) {
     let (mut messages, mut total) = (Vec::new(), 0);
     loop {
-        match decoder.next() {
+        match decoder.next_message() {
             Ok(Some((message, bytes))) => {
                 messages.push(message);
                 total += bytes;

@@ -31,11 +31,11 @@ fn a_message_survives_the_wire_however_it_is_cut() {
     let (message, mut decoder) = (replicate(b"value"), Decoder::new(1 << 20));
     let frame = Encoder::default().encode(&message, 1 << 20).unwrap();
     for byte in &frame {
-        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.next_message(), Ok(None));
         fed(&mut decoder, &[*byte]);
     }
-    assert_eq!(decoder.next(), Ok(Some((message, frame.len()))));
-    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.next_message(), Ok(Some((message, frame.len()))));
+    assert_eq!(decoder.next_message(), Ok(None));
 }
 
 #[test]
@@ -49,10 +49,10 @@ fn values_travel_as_binary_and_not_as_arrays_of_numbers() {
 fn a_frame_is_refused_by_its_header_alone() {
     let mut decoder = Decoder::new(100);
     fed(&mut decoder, &101u32.to_le_bytes());
-    assert_eq!(decoder.next(), Err(FrameError::Length { length: 101, limit: 100 }));
+    assert_eq!(decoder.next_message(), Err(FrameError::Length { length: 101, limit: 100 }));
     let mut decoder = Decoder::new(100);
     fed(&mut decoder, &[0; 4]);
-    assert_eq!(decoder.next(), Err(FrameError::Length { length: 0, limit: 100 }));
+    assert_eq!(decoder.next_message(), Err(FrameError::Length { length: 0, limit: 100 }));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn garbage_and_deep_nesting_are_no_messages() {
         let mut decoder = Decoder::new(1 << 20);
         fed(&mut decoder, &u32::try_from(body.len()).unwrap().to_le_bytes());
         fed(&mut decoder, &body);
-        assert!(matches!(decoder.next(), Err(FrameError::Body(_))));
+        assert!(matches!(decoder.next_message(), Err(FrameError::Body(_))));
     }
 }
 
