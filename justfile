@@ -60,6 +60,10 @@ disk-full:
 peers *args="compare":
     cargo run --release --manifest-path tests/peers/Cargo.toml --target-dir target/peers -- {{args}}
 
+# How long one operation of each hot part takes
+micro *args:
+    cargo bench -p micro --bench time -- {{args}}
+
 # The API documentation of the crates
 doc:
     cargo doc --workspace --no-deps

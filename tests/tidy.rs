@@ -533,6 +533,7 @@ fn core_and_drivers() -> Vec<Source> {
 fn everything() -> Vec<Source> {
     let mut sources = core_and_drivers();
     sources.extend(sources_under("chaos/src"));
+    sources.extend(sources_under("tests/micro"));
     sources
 }
 
