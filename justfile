@@ -64,6 +64,10 @@ peers *args="compare":
 micro *args:
     cargo bench -p micro --bench time -- {{args}}
 
+# How many instructions it takes, beside those last accepted (needs valgrind)
+instructions *args:
+    cargo bench -p micro --bench instructions -- {{args}}
+
 # The API documentation of the crates
 doc:
     cargo doc --workspace --no-deps

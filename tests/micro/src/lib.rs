@@ -1,5 +1,5 @@
-//! One operation of each hot part of Dunlin, to be repeated: `benches/time.rs` says how long it takes
-//! (docs/benchmarks.md).
+//! One operation of each hot part of Dunlin, to be repeated: `benches/time.rs` says how long it takes,
+//! `benches/instructions/` how many instructions (docs/benchmarks.md).
 
 pub mod causal;
 mod cluster;
