@@ -1,17 +1,18 @@
 //! The node: shards behind one door.
 
+use super::counting::Counting;
 use super::listings::{Listings, Scope};
 use super::shard::{Identity, Shard, Turn};
 use super::{Effect, Input, Timings, View};
-use crate::base::{NodeId, Now, Random, Time};
+use crate::base::{Key, NodeId, Now, Random, Time};
 use crate::causal::DotSet;
 use crate::replication::Message;
-use crate::ring::PartitionId;
+use crate::ring::{PartitionId, Partitioning};
 use crate::store::{Holder, Place, Recovered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One node of a cluster, without the world around it.
+/// One node of a cluster, without the world around it; or, after [`Node::into_parts`], one of its shards.
 ///
 /// Drivers call [`Node::handle`] for everything that happens, carry out the effects, and call it with
 /// [`Input::Tick`] when [`Node::deadline`] has come. Time must not go backwards; the wall clock may.
@@ -19,17 +20,29 @@ use std::sync::Arc;
 /// one owner: whoever holds the node holds up all its shards, so drivers must not wait inside a call.
 #[derive(Debug)]
 pub struct Node {
+    /// Those from `offset` on, in their order.
     shards: Vec<Shard>,
+    offset: usize,
+    sharding: Sharding,
     listings: Listings,
+    counting: Counting,
     view: Arc<View>,
-    renewal: Renewal,
 }
 
-/// Whether a new actor is on its way.
+/// Which shard whatever happens is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Sharding {
+    partitioning: Partitioning,
+    shards: usize,
+}
+
+/// Who is to be given an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Renewal {
-    None,
-    Asked,
+pub enum Route {
+    /// This shard.
+    One(usize),
+    /// Each takes what is its own.
+    All,
 }
 
 /// What a node is started with.
@@ -80,11 +93,15 @@ impl Node {
     pub fn new(options: NodeOptions, view: Arc<View>, recovered: Recovered) -> Self {
         let mut random = Random::from_seed(options.seed);
         let shards = options.shards.max(1);
+        let counting = Counting::none_of(view.layout.partitioning.count());
+        if recovered.complete_by_default {
+            counting.set_all();
+        }
         let mut shards: Vec<Shard> = (0..shards)
             .map(|shard| {
                 let (node, epoch) = (options.node, options.epoch);
                 let me = Identity { node, actor: recovered.actor, epoch, shard, shards };
-                Shard::new(me, options.timings, Arc::clone(&view), random.fork())
+                Shard::new(me, options.timings, Arc::clone(&view), counting.clone(), random.fork())
             })
             .collect();
         let count = shards.len();
@@ -102,7 +119,25 @@ impl Node {
             }
         }
         let listings = Listings::new(options.node, &mut random);
-        Self { shards, listings, view, renewal: Renewal::None }
+        let sharding = Sharding::new(view.layout.partitioning, count);
+        Self { shards, offset: 0, sharding, listings, counting, view }
+    }
+
+    /// Its shards, each to be driven by itself: each has all that is about it, and only that, told by its driver as
+    /// [`Sharding`] says; what is of no one shard, all are told. The first has the listings and asks for new actors; whoever tells of damage tells it
+    /// last, since nobody may mint any more under the old one when it asks.
+    pub fn into_parts(self) -> Vec<Node> {
+        let Node { shards, sharding, listings, counting, view, .. } = self;
+        let mut listings = Some(listings);
+        let part = |(offset, shard): (usize, Shard)| Node {
+            offset,
+            sharding,
+            listings: listings.take().unwrap_or_else(|| Listings::none(shard.me.node)),
+            counting: counting.clone(),
+            view: Arc::clone(&view),
+            shards: vec![shard],
+        };
+        shards.into_iter().enumerate().map(part).collect()
     }
 
     /// Something happened. Returns promptly and cannot fail; what is to be done is pushed to `effects`.
@@ -111,22 +146,21 @@ impl Node {
         match input {
             Input::View(view) => self.change_view(turn, &view),
             Input::Relocated(moved) => {
-                let count = self.shards.len();
-                for (at, shard) in self.shards.iter_mut().enumerate() {
-                    let own = moved.iter().filter(|moved| moved.partition.0 as usize % count == at);
+                for shard in &mut self.shards {
+                    let own = moved.iter().filter(|moved| self.sharding.of(moved.partition) == shard.me.shard);
                     shard.handle(turn, Input::Relocated(own.cloned().collect()));
                 }
             }
             Input::Damaged(partitions) => self.damaged(turn, &partitions),
             Input::Renewed { actor } => {
-                self.renewal = Renewal::None;
-                turn.notice(super::Notice::ActorRenewed);
+                if self.leads() {
+                    turn.notice(super::Notice::ActorRenewed);
+                }
                 self.shards.iter_mut().for_each(|shard| shard.handle(turn, Input::Renewed { actor }));
             }
             Input::Lost(lost) => {
-                let count = self.shards.len();
-                for (at, shard) in self.shards.iter_mut().enumerate() {
-                    let own = lost.iter().filter(|lost| lost.partition.0 as usize % count == at);
+                for shard in &mut self.shards {
+                    let own = lost.iter().filter(|lost| self.sharding.of(lost.partition) == shard.me.shard);
                     shard.handle(turn, Input::Lost(own.cloned().collect()));
                 }
             }
@@ -150,9 +184,8 @@ impl Node {
             }
             Input::Message { from, message: Message::ClockQuery { session, clocks } } => {
                 // Shards of two nodes need not match: each answers for its own partitions.
-                let count = self.shards.len();
-                for (at, shard) in self.shards.iter_mut().enumerate() {
-                    let own = clocks.iter().filter(|entry| entry.partition.0 as usize % count == at);
+                for shard in &mut self.shards {
+                    let own = clocks.iter().filter(|entry| self.sharding.of(entry.partition) == shard.me.shard);
                     let clocks: Vec<_> = own.copied().collect();
                     if !clocks.is_empty() {
                         let message = Message::ClockQuery { session, clocks };
@@ -161,8 +194,9 @@ impl Node {
                 }
             }
             input => {
-                let at = self.shard_of(&input);
-                if let Some(shard) = self.shards.get_mut(at) {
+                if let Route::One(shard) = self.sharding.route(&input)
+                    && let Some(shard) = shard.checked_sub(self.offset).and_then(|at| self.shards.get_mut(at))
+                {
                     shard.handle(turn, input);
                 }
             }
@@ -181,19 +215,27 @@ impl Node {
     }
 
     fn damaged(&mut self, turn: &mut Turn<'_>, partitions: &BTreeSet<PartitionId>) {
-        let count = self.shards.len();
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            let own = partitions.iter().filter(|partition| partition.0 as usize % count == at);
+        for shard in &mut self.shards {
+            let own = partitions.iter().filter(|partition| self.sharding.of(**partition) == shard.me.shard);
             shard.handle(turn, Input::Damaged(own.copied().collect()));
         }
-        if std::mem::replace(&mut self.renewal, Renewal::Asked) == Renewal::None {
+        if self.leads() {
             turn.effects.push(Effect::Renew);
         }
     }
 
+    /// Does it speak for the node as a whole?
+    fn leads(&self) -> bool {
+        self.offset == 0
+    }
+
+    fn shard_of(&self, partition: PartitionId) -> Option<&Shard> {
+        self.shards.get(self.sharding.of(partition).checked_sub(self.offset)?)
+    }
+
     /// The listings, and the node around them.
     fn listings(&mut self) -> (&mut Listings, Scope<'_>) {
-        (&mut self.listings, Scope { view: &self.view, shards: &mut self.shards })
+        (&mut self.listings, Scope { view: &self.view, counting: &self.counting })
     }
 
     /// When to call `handle` with a tick at the latest.
@@ -224,14 +266,12 @@ impl Node {
     /// no slot names. A record whose append this node has not been told of is named by nothing yet: ask only
     /// about segments that ended before an answer which this node has handled.
     pub fn is_current(&self, partition: PartitionId, holder: &Holder, place: Place) -> bool {
-        let shard = self.shards.get(partition.0 as usize % self.shards.len());
-        shard.is_some_and(|shard| shard.is_current(partition, holder, place))
+        self.shard_of(partition).is_some_and(|shard| shard.is_current(partition, holder, place))
     }
 
     /// A partition's durable state, if anything is known of it here.
     pub fn partition_report(&self, partition: PartitionId) -> Option<PartitionReport> {
-        let shard = self.shards.get(partition.0 as usize % self.shards.len())?;
-        let replica = shard.replicas.get(&partition)?;
+        let replica = self.shard_of(partition)?.replicas.get(&partition)?;
         let table = &replica.table;
         Some(PartitionReport {
             clock: table.clock.clone(),
@@ -246,27 +286,62 @@ impl Node {
     pub(super) fn shard(&self, at: usize) -> &Shard {
         &self.shards[at]
     }
+}
 
-    fn shard_of(&self, input: &Input) -> usize {
-        let count = self.shards.len();
-        let of_key = |key| self.view.layout.partitioning.of(key).0 as usize % count;
-        let of_number = |number: u64| (number % count as u64) as usize;
+impl Sharding {
+    /// So many shards, at least one.
+    pub fn new(partitioning: Partitioning, shards: usize) -> Sharding {
+        Sharding { partitioning, shards: shards.max(1) }
+    }
+
+    /// Everything is one shard's.
+    pub fn one() -> Sharding {
+        Sharding::new(Partitioning::default(), 1)
+    }
+
+    /// The shard of a partition.
+    pub fn of(&self, partition: PartitionId) -> usize {
+        partition.0 as usize % self.shards
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    /// Whom an input is for.
+    fn route(&self, input: &Input) -> Route {
         match input {
-            Input::Command { command, .. } => of_key(&command.key),
-            Input::Store { shard, .. } => *shard,
-            Input::Message { message, .. } => match message {
-                Message::Forward { command, .. } => of_key(&command.key),
-                Message::Read { key, .. } | Message::Replicate { key, .. } => of_key(key),
-                Message::Pull { partition, .. } => partition.0 as usize % count,
-                Message::Forwarded { request, .. }
-                | Message::ReadAnswer { request, .. }
-                | Message::Replicated { request, .. } => of_number(*request),
-                Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => of_number(*session),
-                Message::ClockQuery { .. } | Message::List { .. } | Message::Listed { .. } => 0,
-            },
-            Input::List { .. } | Input::Listed { .. } => 0,
-            Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => 0,
-            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => 0,
+            Input::Command { command, .. } => Route::One(self.of_key(&command.key)),
+            Input::Store { shard, .. } => Route::One(*shard),
+            Input::Message { message, .. } => self.route_message(message),
+            Input::List { .. } | Input::Listed { .. } => Route::One(0),
+            Input::View(_) | Input::Relocated(_) | Input::Space(_) | Input::Tick => Route::All,
+            Input::Damaged(_) | Input::Renewed { .. } | Input::Lost(_) => Route::All,
         }
+    }
+
+    /// Whom a peer's message is for. Numbers lead back to the shard that gave them out.
+    pub fn route_message(&self, message: &Message) -> Route {
+        Route::One(match message {
+            Message::Forward { command, .. } => self.of_key(&command.key),
+            Message::Read { key, .. } | Message::Replicate { key, .. } => self.of_key(key),
+            Message::Pull { partition, .. } => self.of(*partition),
+            Message::Forwarded { request, .. }
+            | Message::ReadAnswer { request, .. }
+            | Message::Replicated { request, .. } => self.of_number(*request),
+            Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => self.of_number(*session),
+            Message::ClockQuery { .. } => return Route::All,
+            Message::List { .. } | Message::Listed { .. } => 0,
+        })
+    }
+
+    /// The shard of a key.
+    pub fn of_key(&self, key: &Key) -> usize {
+        self.of(self.partitioning.of(key))
+    }
+
+    fn of_number(&self, number: u64) -> usize {
+        (number % self.shards as u64) as usize
     }
 }

@@ -51,8 +51,8 @@ pub enum Effect {
         /// Which shard.
         shard: usize,
     },
-    /// Go on under a fresh actor, durably: `Log::renew`, in order behind all appends asked for so far. Answered once
-    /// by `Input::Renewed`, if the disk is full then as soon as it has room.
+    /// Go on under a fresh actor, durably: `Log::renew`, in order behind all appends asked for so far. Answered
+    /// by `Input::Renewed`, if the disk is full then as soon as it has room; one answer may stand for several.
     Renew,
     /// Answer a client, exactly once per command.
     Answer {

@@ -1,7 +1,8 @@
 //! Listings: the coordinator asks R complete replicas of every partition for their next keys, and merges; the replica
 //! has its store list them (docs/listing.md).
 
-use super::shard::{Origin, Shard, Turn};
+use super::counting::Counting;
+use super::shard::{Origin, Turn};
 use super::{Effect, View};
 use crate::base::{NodeId, Random, Time};
 use crate::replication::{Cover, Failure, ListCommand, MAX_PAGE_KEYS, Message, Outcome};
@@ -80,15 +81,13 @@ enum Due {
 /// The node around the listings.
 pub(super) struct Scope<'a> {
     pub(super) view: &'a View,
-    pub(super) shards: &'a mut [Shard],
+    pub(super) counting: &'a Counting,
 }
 
 impl Scope<'_> {
     /// Does this node's replica of the partition count towards R?
-    fn counts(&mut self, partition: PartitionId) -> bool {
-        let shards = self.shards.len();
-        let shard = self.shards.get_mut(partition.0 as usize % shards.max(1));
-        shard.is_some_and(|shard| shard.is_primary(partition) && shard.replica(partition).counts())
+    fn counts(&self, partition: PartitionId) -> bool {
+        self.view.layout.is_primary(partition, self.view.me) && self.counting.counts(partition)
     }
 }
 
@@ -106,12 +105,17 @@ impl Listings {
         }
     }
 
+    /// Of a shard that is given none.
+    pub(super) fn none(me: NodeId) -> Self {
+        Self::new(me, &mut Random::from_seed(0))
+    }
+
     pub(super) fn deadline(&self) -> Time {
         self.timers.first().map_or(Time::NEVER, |(at, _)| *at)
     }
 
     /// A client asks for a page.
-    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, request: u64, command: ListCommand) {
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, request: u64, command: ListCommand) {
         let ListCommand { mut query, options } = command;
         let origin = Origin::Client { request };
         let replicas = scope.view.layout.copies();
@@ -134,7 +138,7 @@ impl Listings {
     pub(super) fn serve(
         &mut self,
         turn: &mut Turn<'_>,
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         (node, request): (NodeId, u64),
         query: KeyQuery,
         partitions: Vec<PartitionId>,
@@ -146,7 +150,7 @@ impl Listings {
     pub(super) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         (node, ask): (NodeId, u64),
         page: Option<KeyPage>,
         refused: &[PartitionId],
@@ -157,7 +161,7 @@ impl Listings {
     }
 
     /// The store's answer; none if it failed.
-    pub(super) fn listed(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, id: u64, page: Option<KeyPage>) {
+    pub(super) fn listed(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, id: u64, page: Option<KeyPage>) {
         let Some(Page { asker, partitions, mut refused }) = self.under_way.remove(&id) else { return };
         // A replica that has lost data meanwhile may have listed less than it held.
         refused.extend(partitions.into_iter().filter(|partition| !scope.counts(*partition)));
@@ -165,7 +169,7 @@ impl Listings {
     }
 
     /// Who is up has changed. A process that is gone has taken its questions with it.
-    pub(super) fn view_changed(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, before: &View) {
+    pub(super) fn view_changed(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, before: &View) {
         let gone = |ask: &Ask| before.epoch_of(ask.node) != scope.view.epoch_of(ask.node);
         let lost: Vec<u64> = self.asks.iter().filter(|(_, ask)| gone(ask)).map(|(number, _)| *number).collect();
         for ask in lost {
@@ -174,7 +178,7 @@ impl Listings {
     }
 
     /// Deals with every time that has come.
-    pub(super) fn tick(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>) {
+    pub(super) fn tick(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>) {
         while let Some((_, due)) = self.timers.first().copied().filter(|(at, _)| *at <= turn.now.time) {
             self.timers.pop_first();
             match due {
@@ -191,7 +195,7 @@ impl Listings {
     }
 
     /// Asks whoever is still needed.
-    fn ask_missing(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, id: u64) {
+    fn ask_missing(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, id: u64) {
         let Some(listing) = self.open.get_mut(&id) else { return };
         let rank = |node: NodeId| {
             let late = self.late.contains(&node);
@@ -227,7 +231,7 @@ impl Listings {
         }
     }
 
-    fn ask_late(&mut self, turn: &mut Turn<'_>, scope: &mut Scope<'_>, ask: u64) {
+    fn ask_late(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, ask: u64) {
         let Some(Ask { listing, node, partitions }) = self.asks.get(&ask) else { return };
         self.late.insert(*node);
         let id = *listing;
@@ -240,7 +244,7 @@ impl Listings {
     fn ask_answered(
         &mut self,
         turn: &mut Turn<'_>,
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         ask: u64,
         page: Option<KeyPage>,
         refused: &[PartitionId],
@@ -267,7 +271,7 @@ impl Listings {
     fn list_here(
         &mut self,
         turn: &mut Turn<'_>,
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         asker: Asker,
         mut query: KeyQuery,
         partitions: Vec<PartitionId>,
@@ -286,7 +290,7 @@ impl Listings {
     fn hand_over(
         &mut self,
         turn: &mut Turn<'_>,
-        scope: &mut Scope<'_>,
+        scope: &Scope<'_>,
         asker: Asker,
         page: Option<KeyPage>,
         refused: Vec<PartitionId>,

@@ -19,6 +19,7 @@
 mod appends;
 mod control;
 mod core;
+mod counting;
 mod damage;
 mod effect;
 mod exchange;
@@ -41,7 +42,7 @@ mod writes;
 mod tests;
 
 pub use self::control::{Control, ControlEffect, ControlInput};
-pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport};
+pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport, Route, Sharding};
 pub use effect::{Effect, Notice, Reuse};
 pub use input::{Input, PeerState, Space, StoreAnswer, View};
 pub use timings::Timings;

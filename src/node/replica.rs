@@ -1,5 +1,6 @@
 //! One partition at one node: what is durable, and what the next write builds on.
 
+use super::counting::{Counts, Mark};
 use crate::base::{Key, Mutation, broken};
 use crate::causal::{Actor, Dot, DotSet, Filled, Intervals, Object};
 use crate::store::{Body, PartitionTable, Place, Published, Record};
@@ -20,6 +21,7 @@ pub(super) struct Replica {
     /// Records appended and not yet answered.
     appended: usize,
     damage: Damage,
+    mark: Mark,
 }
 
 /// What is known of lost records, and how far the clock is from saying so.
@@ -52,9 +54,17 @@ pub(super) enum Loaded {
 }
 
 impl Replica {
-    pub(super) fn new(table: PartitionTable) -> Self {
+    /// `mark` tells others whether it counts.
+    pub(super) fn new(table: PartitionTable, mark: Mark) -> Self {
         let (pending_clock, minted) = (table.clock.clone(), table.minted);
-        Self { table, pending_clock, minted, ..Self::default() }
+        let replica = Self { table, pending_clock, minted, mark, ..Self::default() };
+        replica.show();
+        replica
+    }
+
+    /// To be called after whatever may have changed whether it counts.
+    fn show(&self) {
+        self.mark.is(if self.counts() { Counts::Towards } else { Counts::Not });
     }
 
     /// What an update of `key` builds on.
@@ -119,6 +129,7 @@ impl Replica {
     /// Records of this partition are lost.
     pub(super) fn found_damaged(&mut self) {
         self.damage = Damage::Known;
+        self.show();
     }
 
     /// The store goes on under a new actor, which has minted nothing. Dots that the old one has burnt stay gaps.
@@ -136,6 +147,7 @@ impl Replica {
         }
         if broken(Mutation::RepairKeepsClock) {
             self.damage = Damage::None;
+            self.show();
             return None;
         }
         Some(Body::Reset { clock: DotSet::EMPTY })
@@ -202,7 +214,7 @@ impl Replica {
         }
         let Some(key) = record.body.slot_key() else {
             self.table.publish(record, place, &Published::default());
-            return;
+            return self.show();
         };
         let before = self.keys.get(key).map(|pending| pending.slot.clone()).unwrap_or_default();
         let now = self.table.publish(record, place, &before);

@@ -1,6 +1,7 @@
 //! One shard: the partitions `p % shards`, with everything that goes on in them.
 
 use super::appends::Appends;
+use super::counting::Counting;
 use super::exchange::Exchange;
 use super::forwards::Forward;
 use super::hints::Hints;
@@ -33,6 +34,8 @@ pub(super) struct Shard {
     pub(super) replicas: BTreeMap<PartitionId, Box<Replica>>,
     /// Partitions without a table are complete: the store was born with its cluster.
     pub(super) complete_by_default: bool,
+    /// What the replicas say of themselves to the rest of the node.
+    pub(super) counting: Counting,
     pub(super) appends: Appends,
     pub(super) loads: BTreeMap<u64, Load>,
     /// Steps that wait for their key's object; a key is in here while its load is under way.
@@ -115,7 +118,7 @@ impl Turn<'_> {
 const FOLLOWED_SKEW_MS: u64 = 60_000;
 
 impl Shard {
-    pub(super) fn new(me: Identity, timings: Timings, view: Arc<View>, mut random: Random) -> Self {
+    pub(super) fn new(me: Identity, timings: Timings, view: Arc<View>, counting: Counting, mut random: Random) -> Self {
         // Numbers are unique across processes, or a late answer to a dead process' request would be
         // taken for an answer to this one's.
         let next_number = random.u64() >> 16;
@@ -128,6 +131,7 @@ impl Shard {
             view,
             replicas: BTreeMap::new(),
             complete_by_default: false,
+            counting,
             appends: Appends::default(),
             loads: BTreeMap::new(),
             updating: BTreeMap::new(),
@@ -291,16 +295,17 @@ impl Shard {
 
     /// A partition's state as the store had it when it opened.
     pub(super) fn adopt(&mut self, partition: PartitionId, table: PartitionTable) {
-        self.replicas.insert(partition, Box::new(Replica::new(table)));
+        let mark = self.counting.mark(partition);
+        self.replicas.insert(partition, Box::new(Replica::new(table, mark)));
     }
 
     /// The state of a partition here, made on first use.
     pub(super) fn replica(&mut self, partition: PartitionId) -> &mut Replica {
-        let complete = self.complete_by_default;
+        let (complete, counting) = (self.complete_by_default, &self.counting);
         self.replicas.entry(partition).or_insert_with(|| {
             let mut table = PartitionTable::default();
             table.complete = complete;
-            Box::new(Replica::new(table))
+            Box::new(Replica::new(table, counting.mark(partition)))
         })
     }
 

@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Threads that wait for the device: enough that a solid-state disk reads several at a time, few enough to
-/// cost nothing while there is nothing to read.
+/// Threads that wait for the device, of all shards together, at least one for each: enough that a solid-state disk
+/// reads several at a time, few enough to cost nothing while there is nothing to read.
 const THREADS: usize = 4;
 
-/// Reads under way. A thousand at 50 us each on four threads are over in about 13 ms. Beyond, the driver
+/// Reads under way of one shard. A thousand at 50 us each on four threads are over in about 13 ms. Beyond, the driver
 /// reads by itself: it then waits as long as the device needs, and whoever asks it waits with it.
 const MAX_UNDER_WAY: usize = 1024;
 
@@ -42,12 +42,12 @@ pub(super) struct ColdReads {
 }
 
 impl ColdReads {
-    /// Starts the threads. They end with this value.
-    pub(super) fn start(reader: Reader<RealDisk>, hot: HotCache) -> std::io::Result<ColdReads> {
+    /// Starts the threads of one of so many shards. They end with this value.
+    pub(super) fn start(reader: Reader<RealDisk>, hot: HotCache, shards: usize) -> std::io::Result<ColdReads> {
         let (requests, waiting) = channel();
         let (answered, answers) = unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
-        for number in 0..THREADS {
+        for number in 0..(THREADS / shards.max(1)).max(1) {
             let (reader, waiting, answered) = (reader.clone(), Arc::clone(&waiting), answered.clone());
             let thread = std::thread::Builder::new().name(format!("cold-reads-{number}"));
             thread.spawn(move || run(&reader, &waiting, &answered))?;
@@ -161,7 +161,7 @@ mod tests {
         Scene {
             directory,
             log: store.log,
-            reads: ColdReads::start(store.reader, HotCache::new(cache_bytes, Arc::default())).unwrap(),
+            reads: ColdReads::start(store.reader, HotCache::new(cache_bytes, Arc::default()), 1).unwrap(),
         }
     }
 

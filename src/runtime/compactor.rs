@@ -1,6 +1,6 @@
 //! The compaction thread: superseded records leave sealed segments, at a pace, while clients are served.
 //!
-//! What is current is asked of the driver, which owns the node.
+//! What is current is asked of the drivers, which own the shards.
 
 use super::disk::RealDisk;
 use super::metrics::Metrics;
@@ -64,7 +64,7 @@ impl Compactor {
         }
         loop {
             match compaction.relocations() {
-                Ok(Some(moved)) => self.upkeep.tell(Input::Relocated(moved))?,
+                Ok(Some(moved)) => self.upkeep.tell(&Input::Relocated(moved))?,
                 Ok(None) => break,
                 Err(error) => return self.abandon(compaction, error),
             }

@@ -1,4 +1,4 @@
-//! The production driver: one task that owns the node and carries out what it asks for.
+//! The production driver: one task that owns a shard of the node and carries out what it asks for.
 
 use super::alarm::Alarm;
 use super::append_queue::AppendQueue;
@@ -11,11 +11,12 @@ use super::membership::Members;
 use super::metrics::Metrics;
 use super::space::SpaceWatch;
 use super::status::{ClusterStatus, StatusSource, holding};
+use super::status_board::StatusBoard;
 use super::transport::{Received, Transport};
 use super::upkeep::{Asked, Stop};
 use crate::base::{Now, Time, WallTime};
 use crate::causal::Actor;
-use crate::node::{Effect, Input, Node, StoreAnswer, View};
+use crate::node::{Effect, Input, Node, Space, StoreAnswer, View};
 use crate::replication::{Failure, Outcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -32,33 +33,60 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the last appends may take at the end before the process leaves without a clean mark.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The driver's ends of all channels.
+/// A driver's ends of all channels.
 pub(super) struct Driver {
+    /// One shard of the node.
     pub(super) node: Node,
+    pub(super) shard: usize,
+    /// What only the first shard's driver has to do.
+    pub(super) lead: Option<Lead>,
     pub(super) started: Instant,
     pub(super) wall_clock: fn() -> WallTime,
-    pub(super) transport: Transport,
+    pub(super) transport: Arc<Transport>,
     pub(super) reads: ColdReads,
-    pub(super) listings: Listings,
     pub(super) appends: AppendQueue,
     pub(super) commands: mpsc::Receiver<CoreRequest>,
     pub(super) received: mpsc::Receiver<Received>,
     pub(super) flushed: mpsc::UnboundedReceiver<Flushed>,
     pub(super) members: watch::Receiver<Arc<Members>>,
     pub(super) view: Arc<View>,
-    pub(super) status: watch::Sender<Arc<ClusterStatus>>,
-    pub(super) status_source: StatusSource,
+    pub(super) board: StatusBoard,
+    /// Something may have changed what partitions hold. Looking at all of them each time was a quarter of what an idle
+    /// node did.
+    pub(super) holdings_stale: bool,
     pub(super) asked: mpsc::Receiver<Asked>,
-    /// The threads that look after the log.
-    #[expect(dead_code, reason = "their end with the driver is the signal")]
-    pub(super) upkeep: [Stop; 2],
-    pub(super) space: SpaceWatch<RealDisk>,
+    pub(super) space: watch::Receiver<Space>,
     pub(super) metrics: Arc<Metrics>,
     /// Who waits for the answer to which command.
     pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) next_request: u64,
+    /// Why this node must stop, if it must: another process has its identity.
+    pub(super) lost: Option<String>,
+}
+
+/// What concerns the node as a whole.
+pub(super) struct Lead {
+    pub(super) listings: Listings,
+    pub(super) status: watch::Sender<Arc<ClusterStatus>>,
+    pub(super) status_source: StatusSource,
+    /// The threads that look after the log.
+    #[expect(dead_code, reason = "their end with the driver is the signal")]
+    pub(super) upkeep: [Stop; 2],
     /// The node waits for a new actor, and the disk had no room for it.
     pub(super) renewal_due: bool,
+    pub(super) space_watch: SpaceWatch<RealDisk>,
+    /// To all drivers.
+    pub(super) space: watch::Sender<Space>,
+}
+
+impl Lead {
+    /// Tells how much room there is, if that has changed. Is a renewal to be tried again?
+    fn look_around(&mut self) -> bool {
+        if let Some(space) = self.space_watch.look() {
+            self.space.send_replace(space);
+        }
+        std::mem::take(&mut self.renewal_due)
+    }
 }
 
 /// Why the driver ended.
@@ -74,8 +102,9 @@ pub(super) enum Ended {
 }
 
 impl Driver {
-    /// Runs until `shutdown`, or until the node cannot go on. However it ends, whoever waits is answered, and
-    /// the peers hear at once that nothing more comes from here.
+    /// Runs until `shutdown`, or until the node cannot go on. However it ends, whoever waits is answered. The first
+    /// shard's driver is the last to be shut down: it closes the log, and the peers hear at once that nothing more
+    /// comes from here.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Ended {
         let ended = self.drive(shutdown).await;
         self.commands.close();
@@ -85,11 +114,14 @@ impl Driver {
         }
         // Whoever still waits is told what a lost command means for its kind of request.
         self.waiting.clear();
+        if self.lead.is_none() {
+            return ended;
+        }
         let ended = match ended {
             Ended::Cleanly => self.close_log().await,
             ended => ended,
         };
-        self.transport.close().await;
+        self.transport.say_goodbye().await;
         ended
     }
 
@@ -118,7 +150,7 @@ impl Driver {
                     None => return Ended::Failed("the storage thread ended".into()),
                 },
                 answer = self.reads.answered() => take_read(answer, &mut inputs),
-                answer = self.listings.answered() => take_page(answer, &mut inputs),
+                answer = page_made(&mut self.lead) => take_page(answer, &mut inputs),
                 changed = self.members.changed() => match changed {
                     Ok(()) => self.take_members(&mut inputs),
                     Err(_) => return Ended::Failed("the membership thread ended".into()),
@@ -130,14 +162,16 @@ impl Driver {
                 }
                 _ = status_due.tick() => {
                     self.publish_status();
-                    inputs.extend(self.space.look().map(Input::Space));
-                    if std::mem::take(&mut self.renewal_due) {
+                    if self.lead.as_mut().is_some_and(Lead::look_around) {
                         self.ask_renewal();
+                    }
+                    if self.space.has_changed().unwrap_or(false) {
+                        inputs.push(Input::Space(*self.space.borrow_and_update()));
                     }
                 }
                 () = alarm.rings(deadline) => inputs.push(Input::Tick),
             }
-            if let Some(why) = self.status_source.members.lost.clone() {
+            if let Some(why) = self.lost.clone() {
                 return Ended::IdentityTaken(why);
             }
             if let Err(why) = self.take_waiting(&mut inputs) {
@@ -169,7 +203,7 @@ impl Driver {
             take_read(answer, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
-            let Some(answer) = self.listings.answered_by_now() else { break };
+            let Some(answer) = self.lead.as_mut().and_then(|lead| lead.listings.answered_by_now()) else { break };
             take_page(answer, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
@@ -187,10 +221,17 @@ impl Driver {
         match flushed {
             Flushed::Answers(answers) => take_answers(answers, inputs),
             Flushed::Renewed(Some(actor)) => {
-                tracing::warn!(%actor, "records are lost: this node goes on under a new actor");
+                if let Some(lead) = &mut self.lead {
+                    lead.renewal_due = false;
+                    tracing::warn!(%actor, "records are lost: this node goes on under a new actor");
+                }
                 inputs.push(Input::Renewed { actor });
             }
-            Flushed::Renewed(None) => self.renewal_due = true,
+            Flushed::Renewed(None) => {
+                if let Some(lead) = &mut self.lead {
+                    lead.renewal_due = true;
+                }
+            }
             Flushed::Poisoned(why) => return Err(why),
             Flushed::Closed(_) => {}
         }
@@ -210,13 +251,16 @@ impl Driver {
 
     fn take_members(&mut self, inputs: &mut Vec<Input>) {
         let members = self.members.borrow_and_update().clone();
-        // Only for members that changed: telling a peer's address also ends the wait before its next dial.
-        let before = &self.status_source.members.members;
-        for (node, member) in members.members.iter().filter(|(node, member)| before.get(node) != Some(member)) {
-            self.transport.set_address(*node, member.identity.peer_address.clone());
+        if let Some(lead) = &mut self.lead {
+            // Only for members that changed: telling a peer's address also ends the wait before its next dial.
+            let before = &lead.status_source.members.members;
+            for (node, member) in members.members.iter().filter(|(node, member)| before.get(node) != Some(member)) {
+                self.transport.set_address(*node, member.identity.peer_address.clone());
+            }
+            lead.status_source.members = Arc::clone(&members);
         }
         self.view = Arc::clone(&members.view);
-        self.status_source.members = members;
+        self.lost.clone_from(&members.lost);
         inputs.push(Input::View(Arc::clone(&self.view)));
     }
 
@@ -227,7 +271,7 @@ impl Driver {
         let mut inputs: VecDeque<Input> = inputs.into();
         let mut effects = Vec::new();
         while let Some(input) = inputs.pop_front() {
-            self.status_source.holdings_stale |= changes_holdings(&input);
+            self.holdings_stale |= changes_holdings(&input);
             self.node.handle(now, input, &mut effects);
             for effect in effects.drain(..) {
                 self.carry_out(effect, &mut inputs);
@@ -250,7 +294,11 @@ impl Driver {
                 let answered = self.reads.begin((shard, id), place, reuse);
                 inputs.extend(answered.map(|answer| Input::Store { shard, id, answer }));
             }
-            Effect::List { id, query, partitions } => self.listings.begin(id, query, partitions),
+            Effect::List { id, query, partitions } => {
+                if let Some(lead) = &self.lead {
+                    lead.listings.begin(id, query, partitions);
+                }
+            }
             Effect::Answer { request, outcome } => {
                 if let Some(waiting) = self.waiting.remove(&request) {
                     // A client that has gone away is no failure of the command.
@@ -284,11 +332,15 @@ impl Driver {
     }
 
     fn publish_status(&mut self) {
-        let (view, of_node) = (&self.view, self.node.status());
-        let own = view.layout.partitions_of(view.me);
-        let held = own.filter_map(|partition| Some(holding(partition, &self.node.partition_report(partition)?)));
-        let status = self.status_source.status(view, &of_node, held);
-        self.status.send_replace(Arc::new(status));
+        let (view, stale) = (&self.view, std::mem::take(&mut self.holdings_stale));
+        let held = |partition| Some(holding(partition, &self.node.partition_report(partition)?));
+        let holdings = stale.then(|| view.layout.partitions_of(view.me).filter_map(held).collect());
+        self.board.put(self.shard, self.node.status(), holdings);
+        if let Some(lead) = &self.lead
+            && let Some((node, holdings)) = self.board.whole()
+        {
+            lead.status.send_replace(Arc::new(lead.status_source.status(view, &node, holdings)));
+        }
     }
 
     async fn close_log(&mut self) -> Ended {
@@ -309,6 +361,14 @@ impl Driver {
             Ok(ended) => ended,
             Err(_) => Ended::Failed("the log could not be closed in time".into()),
         }
+    }
+}
+
+/// The next page of keys that the store has made. Waits for ever where none is made. Cancel-safe.
+async fn page_made(lead: &mut Option<Lead>) -> ListAnswer {
+    match lead {
+        Some(lead) => lead.listings.answered().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -63,8 +63,12 @@ pub(super) enum Flushed {
 const JOB_POLL: Duration = Duration::from_millis(20);
 
 /// Starts the thread that owns the log. It ends after `Close`, or when the driver is gone.
-pub(super) fn start(log: Log<RealDisk>, answers: UnboundedSender<Flushed>) -> std::io::Result<Sender<FlushRequest>> {
+pub(super) fn start(
+    log: Log<RealDisk>,
+    answers: Vec<UnboundedSender<Flushed>>,
+) -> std::io::Result<Sender<FlushRequest>> {
     let (sender, requests) = channel();
+    let answers = Answers(answers);
     let flusher = Flusher { log, jobs: LogJobs::start()?, requests, answers, failing: BTreeSet::new() };
     std::thread::Builder::new().name("flusher".into()).spawn(move || flusher.run())?;
     Ok(sender)
@@ -75,7 +79,7 @@ struct Flusher {
     log: Log<RealDisk>,
     jobs: LogJobs,
     requests: Receiver<FlushRequest>,
-    answers: UnboundedSender<Flushed>,
+    answers: Answers,
     /// Shards whose appends fail until they resume: what they built on is lost (PROTOCOL R3).
     failing: BTreeSet<usize>,
 }
@@ -123,7 +127,7 @@ impl Flusher {
             let sealed = self.jobs.wait(&mut self.log);
             let closed = sealed.map_err(|error| error.to_string());
             let closed = closed.and_then(|()| self.log.close().map_err(|error| error.to_string()));
-            let _ = self.answers.send(Flushed::Closed(closed));
+            let _ = self.answers.tell_first(Flushed::Closed(closed));
         }
     }
 
@@ -174,7 +178,7 @@ impl Flusher {
         let (refused, last) = (std::mem::take(&mut batch.refused), batch.last.take());
         let mut done = self.flush(batch).or_else(|error| self.poisoned(&error))?;
         done.extend(refused);
-        self.answers.send(Flushed::Answers(done)).map_err(|_| Over::Ended)?;
+        self.answers.answer(done)?;
         // After the answers to all appends before it: whoever asks the node afterwards finds them taken in.
         match last {
             Some(Last::With(work)) => {
@@ -213,12 +217,11 @@ impl Flusher {
     }
 
     fn renew(&mut self, actor: Actor) -> Result<(), Over> {
-        let renewed = match self.log.renew(actor) {
-            Ok(()) => Some(self.log.actor()),
-            Err(AppendError::Full) => None,
-            Err(error) => return self.poisoned(&error),
-        };
-        self.answers.send(Flushed::Renewed(renewed)).map_err(|_| Over::Ended)
+        match self.log.renew(actor) {
+            Ok(()) => self.answers.tell_all(|| Flushed::Renewed(Some(self.log.actor()))),
+            Err(AppendError::Full) => self.answers.tell_first(Flushed::Renewed(None)),
+            Err(error) => self.poisoned(&error),
+        }
     }
 
     fn tend(&mut self) -> Result<(), Over> {
@@ -231,8 +234,43 @@ impl Flusher {
             AppendError::Full => error.to_string(),
         };
         // The driver may be gone already.
-        let _ = self.answers.send(Flushed::Poisoned(why));
+        let _ = self.answers.tell_all(|| Flushed::Poisoned(why.clone()));
         Err(Over::Ended)
+    }
+}
+
+/// The way to the drivers, one for each shard in their order. The first is the last to end.
+struct Answers(Vec<UnboundedSender<Flushed>>);
+
+impl Answers {
+    /// To each shard its own.
+    fn answer(&self, done: Vec<(usize, u64, StoreAnswer)>) -> Result<(), Over> {
+        if let [only] = self.0.as_slice() {
+            return only.send(Flushed::Answers(done)).map_err(|_| Over::Ended);
+        }
+        let mut sorted: Vec<Vec<_>> = self.0.iter().map(|_| Vec::new()).collect();
+        for answer in done {
+            if let Some(own) = sorted.get_mut(answer.0) {
+                own.push(answer);
+            }
+        }
+        for (driver, own) in self.0.iter().zip(sorted).filter(|(_, own)| !own.is_empty()) {
+            // One that has ended wants no answers.
+            let _ = driver.send(Flushed::Answers(own));
+        }
+        if self.0.first().is_none_or(UnboundedSender::is_closed) { Err(Over::Ended) } else { Ok(()) }
+    }
+
+    fn tell_all(&self, what: impl Fn() -> Flushed) -> Result<(), Over> {
+        for driver in self.0.iter().skip(1) {
+            // One that has ended wants to know nothing.
+            let _ = driver.send(what());
+        }
+        self.tell_first(what())
+    }
+
+    fn tell_first(&self, what: Flushed) -> Result<(), Over> {
+        self.0.first().ok_or(Over::Ended)?.send(what).map_err(|_| Over::Ended)
     }
 }
 
@@ -297,7 +335,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = opened(&directory, segment_bytes).log;
         let (answers, flushed) = unbounded_channel();
-        Scene { directory, requests: start(log, answers).unwrap(), flushed }
+        Scene { directory, requests: start(log, vec![answers]).unwrap(), flushed }
     }
 
     impl Scene {
@@ -342,6 +380,24 @@ mod tests {
         let Opened { recovered, .. } = opened(&scene.directory, 1 << 16);
         assert_eq!((recovered.opening, &recovered.findings), (Opening::Kept, &vec![]));
         assert_eq!(recovered.tables.values().map(|table| table.index.len()).sum::<usize>(), RECORDS as usize);
+    }
+
+    #[test]
+    fn each_shard_hears_of_its_own_and_only_the_first_is_waited_for() {
+        let ((first, mut of_first), (other, mut of_other)) = (unbounded_channel(), unbounded_channel());
+        let answers = Answers(vec![first, other]);
+        let failed = |shard, id| (shard, id, StoreAnswer::AppendFailed);
+        let ids = |flushed: Option<Flushed>| match flushed {
+            Some(Flushed::Answers(answers)) => answers.iter().map(|(shard, id, _)| (*shard, *id)).collect(),
+            other => panic!("{other:?}"),
+        };
+        assert!(answers.answer(vec![failed(1, 1), failed(0, 2), failed(1, 3)]).is_ok());
+        let (first, other): (Vec<_>, Vec<_>) = (ids(of_first.try_recv().ok()), ids(of_other.try_recv().ok()));
+        assert_eq!((first, other), (vec![(0, 2)], vec![(1, 1), (1, 3)]));
+        drop(of_other);
+        assert!(answers.answer(vec![failed(1, 4)]).is_ok() && answers.tell_all(|| Flushed::Renewed(None)).is_ok());
+        drop(of_first);
+        assert!(answers.answer(vec![failed(1, 5)]).is_err() && answers.tell_all(|| Flushed::Renewed(None)).is_err());
     }
 
     #[test]

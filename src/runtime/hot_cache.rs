@@ -28,6 +28,8 @@ type Held = (u32, Arc<Record>);
 pub(super) struct HotCache {
     /// None: there is to be no cache.
     records: Option<Cache<Address, Held, ByBytes, Xxh3DefaultBuilder>>,
+    /// What the metrics have been told of its size: they show the sum of all caches.
+    told_bytes: u64,
     metrics: Arc<Metrics>,
 }
 
@@ -47,7 +49,7 @@ impl HotCache {
             let records = usize::try_from(bytes / (2 * RECORD_OVERHEAD_BYTES)).unwrap_or(usize::MAX);
             Cache::with(records, bytes, ByBytes, Xxh3DefaultBuilder::new(), DefaultLifecycle::default())
         });
-        HotCache { records, metrics }
+        HotCache { records, told_bytes: 0, metrics }
     }
 
     /// The record at a place, if it is here.
@@ -61,7 +63,8 @@ impl HotCache {
     pub(super) fn admit(&mut self, place: Place, record: &Arc<Record>) {
         let Some(records) = self.records.as_mut().filter(|_| place.length <= MAX_RECORD_BYTES) else { return };
         records.insert((place.segment, place.offset), (place.length, Arc::clone(record)));
-        self.metrics.cached(records.weight());
+        let before = std::mem::replace(&mut self.told_bytes, records.weight());
+        self.metrics.cached(before, self.told_bytes);
     }
 }
 

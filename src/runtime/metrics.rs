@@ -182,9 +182,9 @@ impl Metrics {
         };
     }
 
-    /// Bytes in the cache of hot records.
-    pub fn cached(&self, bytes: u64) {
-        self.cache_bytes.set(gauge(bytes));
+    /// One of the caches of hot records had so many bytes, and has so many now.
+    pub fn cached(&self, before: u64, now: u64) {
+        self.cache_bytes.inc_by(gauge(now) - gauge(before));
     }
 
     /// Room on the disk.
@@ -281,7 +281,9 @@ mod tests {
         for lookup in [Lookup::Hit, Lookup::Hit, Lookup::Miss] {
             metrics.looked_up_in_cache(lookup);
         }
-        metrics.cached(77);
+        metrics.cached(0, 70);
+        metrics.cached(0, 10);
+        metrics.cached(10, 7);
         let hints = vec![HintStatus { target: NodeId(7), count: 3, bytes: 99 }];
         let text = metrics.render(&ClusterStatus { hints, ready: true, layout_version: 4, ..ClusterStatus::default() });
         for line in [

@@ -9,6 +9,8 @@
 //!                                |------listings----> listing threads --pages---> driver
 //! ```
 //!
+//! Each shard has a thread with a driver, its HTTP tasks, its readers; the first one has the rest, too (decision 0035).
+//!
 //! Owns: everything that waits. Must not know: how a node decides, nor the command line. Invariant:
 //! nothing here changes what a command means; it carries what the core asks for.
 
@@ -21,6 +23,7 @@ mod compactor;
 pub mod detector;
 pub mod disk;
 mod driver;
+mod drivers;
 pub mod encryption;
 mod flusher;
 mod hot_cache;
@@ -35,8 +38,10 @@ mod scrubber;
 mod serve_error;
 pub mod server;
 pub mod settings;
+mod shards;
 mod space;
 pub mod status;
+mod status_board;
 pub mod transport;
 mod unknown_files;
 mod upkeep;

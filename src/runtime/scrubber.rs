@@ -147,11 +147,11 @@ impl Scrubber {
         tracing::error!(segment, records = count, counting = counting.len(), "damaged records found");
         if !counting.is_empty() {
             let partitions: BTreeSet<_> = counting.iter().filter_map(LostRecord::damaged_partition).collect();
-            self.upkeep.tell(Input::Damaged(partitions))?;
+            self.upkeep.tell(&Input::Damaged(partitions))?;
         }
         while !counting.is_empty() {
             for told in counting.chunks(MAX_TOLD) {
-                self.upkeep.tell(Input::Lost(told.to_vec()))?;
+                self.upkeep.tell(&Input::Lost(told.to_vec()))?;
             }
             // Behind what the node has just appended.
             self.upkeep.with_log(|_| ())?;

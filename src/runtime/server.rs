@@ -1,43 +1,35 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
-use super::append_queue::AppendQueue;
 use super::certificates::TlsFiles;
-use super::cold_reads::ColdReads;
-use super::compactor;
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
-use super::driver::{Driver, Ended};
+use super::driver::Ended;
+use super::drivers::{Drivers, Parts};
 use super::encryption::{encryption, key_variable};
-use super::flusher::{self, FlushRequest};
-use super::hot_cache::HotCache;
 use super::http::{
-    self, BodyBudget, COMMAND_QUEUE, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, MAX_LISTINGS, TokenSecrets,
+    self, BodyBudget, CoreHandle, HttpState, MAX_BODY_BYTES_HELD, MAX_DEALT, MAX_LISTINGS, TokenSecrets,
     system_wall_clock,
 };
 use super::identity::NodeIdentity;
-use super::listings::Listings;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
-use super::scrubber;
 pub use super::serve_error::ServeError;
 use super::settings::Settings;
-use super::space::SpaceWatch;
-use super::status::{ClusterStatus, StatusSource};
+use super::shards::{ShardThreads, ShardWork, Started};
 use super::transport::limits::max_frame_bytes;
 use super::transport::{Received, Transport, TransportConfig};
 use super::unknown_files;
-use super::upkeep::{self, Stop, Upkeep};
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
-use crate::node::{Control, Node, NodeOptions, View};
-use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Reader, Recovered};
+use crate::node::{Control, Sharding, View};
+use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Recovered};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -56,7 +48,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     unknown_files::report(&disk);
     let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk), open_files)?;
     report(&recovered);
-    let (transport, received) = bind_transport(&settings, &identity, &tls, epoch)?;
+    let sharding = Sharding::new(identity.layout.partitioning, settings.node.shards as usize);
+    let (transport, received) = bind_transport(&settings, &identity, &tls, epoch, sharding)?;
     let http = TcpListener::bind(settings.node.http_address)
         .await
         .map_err(|error| cannot_listen("http_address", settings.node.http_address, &error))?;
@@ -72,63 +65,23 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let membership = MembershipThread { leave, thread };
 
     let metrics = Arc::new(Metrics::new());
-    let source = StatusSource::new(&view, &settings.node.name);
-    let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
-    let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
-    let (flushed_sender, flushed) = mpsc::unbounded_channel();
-    let flusher = flusher::start(log, flushed_sender).map_err(threads_refused)?;
-    let hot = HotCache::new(settings.storage.cache_bytes.0, Arc::clone(&metrics));
-    let reads = ColdReads::start(reader.clone(), hot).map_err(threads_refused)?;
-    let listings = Listings::start(Arc::clone(&disk), &flusher).map_err(threads_refused)?;
-    let (asks, asked) = upkeep::channel();
-    let upkeep = start_upkeep(&settings, (&flusher, &asks), reader, &metrics).map_err(threads_refused)?;
-    let options = NodeOptions {
-        node: identity.node,
+    let drivers = Drivers::new(Parts {
+        settings: &settings,
         epoch,
-        shards: settings.node.shards as usize,
-        seed: rand::random(),
-        timings: settings.repair.timings(),
-    };
-    let driver = Driver {
-        node: Node::new(options, Arc::clone(&view), recovered),
-        started: Instant::now(),
-        wall_clock: system_wall_clock,
-        transport,
-        reads,
-        listings,
-        appends: AppendQueue::new(flusher),
-        commands,
-        received,
-        flushed,
-        members,
+        sharding,
         view,
-        status: status_sender,
-        status_source: source,
-        asked,
-        upkeep,
-        space: SpaceWatch::new(disk, settings.storage.reserve_bytes.0, Arc::clone(&metrics)),
+        members,
+        transport,
+        received,
+        disk,
+        log,
+        reader,
+        recovered,
         metrics: Arc::clone(&metrics),
-        waiting: Default::default(),
-        next_request: 0,
-        renewal_due: false,
-    };
-    let state = Arc::new(http_state(&settings, CoreHandle::new(command_sender, status), metrics)?);
+    })?;
+    let state = Arc::new(http_state(&settings, drivers.core.clone(), metrics)?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
-    serve_until(shutdown, driver, http, state, membership).await
-}
-
-/// Starts the threads that look after the log.
-fn start_upkeep(
-    settings: &Settings,
-    (flusher, asks): (&std::sync::mpsc::Sender<FlushRequest>, &mpsc::Sender<upkeep::Asked>),
-    reader: Reader<RealDisk>,
-    metrics: &Arc<Metrics>,
-) -> std::io::Result<[Stop; 2]> {
-    let (compactor, stop_compactor) = Upkeep::new(flusher.clone(), asks.clone());
-    compactor::start(compactor, settings.storage.compaction.0, Arc::clone(metrics))?;
-    let (scrubber, stop_scrubber) = Upkeep::new(flusher.clone(), asks.clone());
-    scrubber::start(scrubber, reader, settings.storage.scrub.0, Arc::clone(metrics))?;
-    Ok([stop_compactor, stop_scrubber])
+    serve_until(shutdown, drivers, http, state, membership).await
 }
 
 /// The membership thread, and how to end it.
@@ -149,33 +102,39 @@ impl MembershipThread {
     }
 }
 
-/// Clients first, then the driver with the log, then the goodbye to the others: until it is said,
+/// Clients first, then the drivers, the one with the log last, then the goodbye to the others: until it is said,
 /// requests that are open can still reach their replicas.
 async fn serve_until(
     shutdown: impl Future<Output = ()>,
-    driver: Driver,
+    drivers: Drivers,
     http: TcpListener,
     state: Arc<HttpState>,
     membership: MembershipThread,
 ) -> Result<(), ServeError> {
+    let Drivers { first, others, transport, .. } = drivers;
+    let (dealers, dealt): (Vec<_>, Vec<_>) = others.iter().map(|_| mpsc::channel(MAX_DEALT)).unzip();
+    let work = others.into_iter().zip(dealt).map(|(driver, dealt)| ShardWork { driver, dealt }).collect();
+    let Started { threads, serving, mut failures } = ShardThreads::start(work, &state)?;
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let mut stop = Some(stop);
-    let (drained_sender, drained) = tokio::sync::oneshot::channel::<()>();
     let mut served = tokio::spawn(async move {
-        http::serve(http, state, async move {
+        http::serve_shared(http, state, dealers, async move {
             // The sender's end is the signal.
             let _ = stopping.await;
         })
         .await;
-        let _ = drained_sender.send(());
+        drop(serving);
     });
-    let driven = driver.run(async move {
-        let _ = drained.await;
-    });
-    tokio::pin!(driven);
+    let mut driven = Box::pin(first.run(threads.end()));
     tokio::pin!(shutdown);
     let (ended, asked) = tokio::select! {
         ended = &mut driven => (ended, Asked::No),
+        Some(ended) = failures.recv() => {
+            // Whoever waits for the first shard is answered, and nothing more is taken.
+            drop(driven);
+            transport.say_goodbye().await;
+            (ended, Asked::No)
+        }
         () = &mut shutdown => {
             drop(stop.take());
             (driven.await, Asked::Yes)
@@ -222,9 +181,10 @@ fn bind_transport(
     identity: &NodeIdentity,
     tls: &TlsFiles,
     epoch: u64,
-) -> Result<(Transport, mpsc::Receiver<Received>), ServeError> {
+    sharding: Sharding,
+) -> Result<(Transport, Vec<mpsc::Receiver<Received>>), ServeError> {
     let max_value_bytes = usize::try_from(settings.limits.max_value_bytes.0).unwrap_or(usize::MAX);
-    Transport::bind(TransportConfig {
+    let config = TransportConfig {
         node: identity.node,
         cluster: identity.layout.cluster,
         address: settings.node.peer_address,
@@ -233,8 +193,9 @@ fn bind_transport(
         connection_key: identity.connection_key,
         epoch,
         max_frame_bytes: max_frame_bytes(max_value_bytes),
-    })
-    .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))
+    };
+    Transport::bind_sharded(config, sharding)
+        .map_err(|error| cannot_listen("peer_address", settings.node.peer_address, &error))
 }
 
 fn open_disk(settings: &Settings) -> Result<Arc<RealDisk>, ServeError> {
@@ -389,11 +350,6 @@ fn token_secret(path: &std::path::Path) -> Result<TokenSecret, ServeError> {
         ServeError::Refused(format!("{path}: a secret has exactly 32 bytes, this file has {found}"))
     })?;
     Ok(TokenSecret::new(secret))
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn threads_refused(error: std::io::Error) -> ServeError {
-    ServeError::Failed(format!("cannot start the storage threads: {error}"))
 }
 
 fn cannot_listen(

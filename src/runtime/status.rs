@@ -206,10 +206,6 @@ pub(super) struct StatusSource {
     pub(super) members: Arc<Members>,
     node: NodeStatus,
     rows: Arc<Vec<PartitionRow>>,
-    holdings: Arc<Vec<Holding>>,
-    /// Something may have changed what partitions hold. Looking at all of them each time was a quarter of what an idle
-    /// node did.
-    pub(super) holdings_stale: bool,
 }
 
 impl StatusSource {
@@ -223,19 +219,16 @@ impl StatusSource {
         let rows = Arc::new(layout.partitioning.all().map(row).collect());
         let node = NodeStatus { id: view.me, name: name.to_owned() };
         let members = Arc::new(Members::none(Arc::clone(view)));
-        Self { members, node, rows, holdings: Arc::default(), holdings_stale: true }
+        Self { members, node, rows }
     }
 
-    /// The cluster at this instant. `holdings` is looked at only if they are stale.
+    /// The cluster at this instant.
     pub(super) fn status(
-        &mut self,
+        &self,
         view: &View,
         node: &crate::node::NodeStatus,
-        holdings: impl Iterator<Item = Holding>,
+        holdings: Arc<Vec<Holding>>,
     ) -> ClusterStatus {
-        if std::mem::take(&mut self.holdings_stale) {
-            self.holdings = Arc::new(holdings.collect());
-        }
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
         let actors =
             self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
@@ -255,7 +248,7 @@ impl StatusSource {
             ready: reasons.is_empty(),
             reasons,
             rows: Arc::clone(&self.rows),
-            holdings: Arc::clone(&self.holdings),
+            holdings,
             actors: Arc::new(actors),
         }
     }

@@ -12,6 +12,7 @@ mod hints;
 mod listings;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod parts;
 mod reads;
 mod relocation;
 mod scene;

@@ -1,6 +1,6 @@
 //! The way to the node's core: commands in, outcomes out, and a picture of the cluster.
 
-use crate::node::Input;
+use crate::node::{Input, Sharding};
 use crate::replication::{Command, Failure, ListCommand, Operation, Options, Outcome};
 use crate::runtime::status::ClusterStatus;
 use std::sync::Arc;
@@ -31,14 +31,25 @@ pub type CoreRequest = (Asked, oneshot::Sender<Outcome>);
 /// A handle of the core. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CoreHandle {
-    commands: mpsc::Sender<CoreRequest>,
+    /// By shard.
+    commands: Arc<[mpsc::Sender<CoreRequest>]>,
+    sharding: Sharding,
     status: watch::Receiver<Arc<ClusterStatus>>,
 }
 
 impl CoreHandle {
-    /// A handle over the driver's channels; `commands` is bounded, by [`COMMAND_QUEUE`] as a rule.
+    /// A handle over the channels of one driver; `commands` is bounded, by [`COMMAND_QUEUE`] as a rule.
     pub fn new(commands: mpsc::Sender<CoreRequest>, status: watch::Receiver<Arc<ClusterStatus>>) -> CoreHandle {
-        CoreHandle { commands, status }
+        CoreHandle::sharded(vec![commands], Sharding::one(), status)
+    }
+
+    /// A handle over the channels of a driver for each shard, in their order.
+    pub fn sharded(
+        commands: Vec<mpsc::Sender<CoreRequest>>,
+        sharding: Sharding,
+        status: watch::Receiver<Arc<ClusterStatus>>,
+    ) -> CoreHandle {
+        CoreHandle { commands: commands.into(), sharding, status }
     }
 
     /// The cluster as this node sees it.
@@ -49,20 +60,21 @@ impl CoreHandle {
     /// A page of keys: [`Outcome::Listed`], or why not.
     pub async fn list(&self, command: ListCommand) -> Outcome {
         let (options, lost) = (command.options, self.read_lost(&command.options));
-        self.put(Asked::List(command), &options, lost).await
+        self.put(0, Asked::List(command), &options, lost).await
     }
 
     /// Runs a command. A full queue is `Overloaded` and a closed one `NotReady`: nothing was written.
     /// A command that was taken and never answered is in doubt.
     pub async fn ask(&self, command: Command) -> Outcome {
         let (options, lost) = (command.options, self.lost(&command));
-        self.put(Asked::Command(command), &options, lost).await
+        self.put(self.sharding.of_key(&command.key), Asked::Command(command), &options, lost).await
     }
 
-    async fn put(&self, asked: Asked, options: &Options, lost: Failure) -> Outcome {
+    async fn put(&self, shard: usize, asked: Asked, options: &Options, lost: Failure) -> Outcome {
         let patience = Duration::from_millis(options.timeout_ms) + ANSWER_GRACE;
         let (sender, receiver) = oneshot::channel();
-        match self.commands.try_send((asked, sender)) {
+        let Some(commands) = self.commands.get(shard) else { return Outcome::Failed(Failure::NotReady) };
+        match commands.try_send((asked, sender)) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Outcome::Failed(Failure::Overloaded),
             Err(TrySendError::Closed(_)) => return Outcome::Failed(Failure::NotReady),
@@ -126,7 +138,7 @@ mod tests {
     fn a_full_queue_sheds_and_a_closed_one_refuses() {
         run(async {
             let (core, mut requests) = handle();
-            core.commands.try_send((Asked::Command(delete()), oneshot::channel().0)).unwrap();
+            core.commands[0].try_send((Asked::Command(delete()), oneshot::channel().0)).unwrap();
             assert_eq!(core.ask(delete()).await, Outcome::Failed(Failure::Overloaded));
             requests.close();
             assert_eq!(core.ask(delete()).await, Outcome::Failed(Failure::NotReady));

@@ -39,7 +39,7 @@ pub use list::MAX_LISTINGS;
 pub use list_parameters::{DEFAULT_LIMIT, MAX_LIMIT};
 pub use parameters::{MAX_TIMEOUT_MS, MAX_TTL_MS};
 pub use problem::Code;
-pub use server::serve;
+pub use server::{Dealt, MAX_DEALT, serve, serve_dealt, serve_shared};
 pub use siblings::{MAX_CONFLICT_BYTES, MAX_ENVELOPE_BYTES};
 pub use state::{
     BODY_TIMEOUT, HEADER_TIMEOUT, HttpLimits, HttpState, MAX_BODY_BYTES_HELD, MAX_CONNECTIONS, MAX_HEADER_BYTES,

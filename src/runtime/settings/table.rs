@@ -45,7 +45,7 @@ settings! {
         /// Membership addresses of some other nodes, tried for ever until they answer.
         seeds: Vec<HostPort> = "", Bounds::between(0, 64);
         "When nodes the layout knows have moved to new addresses."
-        /// Parts a node's work is divided into. One runs on one processor.
+        /// Parts a node's work is divided into, each on a thread of its own.
         shards: u32 = "1", Bounds::between(1, 64);
         "When one processor is full and a measurement shows a gain."
         /// File for the process number, removed at a clean end. Empty: none.

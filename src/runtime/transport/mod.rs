@@ -14,6 +14,7 @@ mod close;
 mod counters;
 mod endpoint;
 mod frame;
+mod inboxes;
 pub mod limits;
 mod peer;
 mod peers;

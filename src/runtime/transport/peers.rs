@@ -5,12 +5,14 @@ use super::close::Close;
 use super::counters::{Counters, TransportCounters};
 use super::endpoint::{EndpointKeys, Purpose, TransportError, configs, open};
 use super::frame::Encoder;
+use super::inboxes::Inboxes;
 use super::limits::{CLOSE_TIMEOUT, RECEIVED_BATCHES};
 use super::peer::{Dialler, Links, Peer, Urgency};
 use super::queue::Pushed;
 use super::reader::Reading;
 use super::received::Received;
 use crate::base::{ClusterId, NodeId};
+use crate::node::Sharding;
 use crate::replication::Message;
 use crate::runtime::certificates::{CertificateError, TlsFiles, node_name};
 use bytes::Bytes;
@@ -72,12 +74,25 @@ impl Transport {
     /// What comes is read from the receiver; while nobody reads, peers are held up and nothing is lost
     /// but what overflows at their side.
     pub fn bind(config: TransportConfig) -> Result<(Self, mpsc::Receiver<Received>), TransportError> {
+        let (inboxes, received) = Inboxes::one(RECEIVED_BATCHES);
+        Ok((Self::bind_with(config, inboxes)?, received))
+    }
+
+    /// The same with a receiver for each shard, in their order.
+    pub fn bind_sharded(
+        config: TransportConfig,
+        sharding: Sharding,
+    ) -> Result<(Self, Vec<mpsc::Receiver<Received>>), TransportError> {
+        let (inboxes, received) = Inboxes::new(sharding, RECEIVED_BATCHES);
+        Ok((Self::bind_with(config, inboxes)?, received))
+    }
+
+    fn bind_with(config: TransportConfig, inboxes: Inboxes) -> Result<Self, TransportError> {
         let TransportConfig { node, cluster, tls, epoch, max_frame_bytes, .. } = config;
         tls.check(node, cluster)?;
         let keys = EndpointKeys { reset_key: config.reset_key, connection_key: config.connection_key };
         let opened = open(config.address, &tls, &keys, Purpose::Data)?;
         let counters = Arc::new(Counters::default());
-        let (batches, received) = mpsc::channel(RECEIVED_BATCHES);
         let peers = Peers::default();
         let known = Arc::clone(&peers);
         let heard = move |peer: NodeId, epoch| {
@@ -85,7 +100,7 @@ impl Transport {
                 known.peer.heard(epoch);
             }
         };
-        let reading = Reading::new(epoch, max_frame_bytes, Arc::clone(&counters), batches, Box::new(heard));
+        let reading = Reading::new(epoch, max_frame_bytes, Arc::clone(&counters), inboxes, Box::new(heard));
         let reading = Arc::new(reading);
         let serve = move |peer, connection| Arc::clone(&reading).serve(peer, connection);
         let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters));
@@ -103,7 +118,7 @@ impl Transport {
             links: Arc::new(watch::Sender::default()),
             accepting,
         };
-        Ok((transport, received))
+        Ok(transport)
     }
 
     /// Where it listens.
@@ -185,6 +200,11 @@ impl Transport {
 
     /// Tells the peers and closes; what still waits is dropped.
     pub async fn close(self) {
+        self.say_goodbye().await;
+    }
+
+    /// The same for one that others hold, too: nothing is sent or taken any more.
+    pub async fn say_goodbye(&self) {
         self.stop();
         // A peer that does not hear of it finds out by itself.
         let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;

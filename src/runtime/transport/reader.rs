@@ -3,14 +3,14 @@
 use super::close::Close;
 use super::counters::Counters;
 use super::frame::{Decoder, FrameError, PREAMBLE_BYTES, Preamble, StreamKind};
+use super::inboxes::{Closed, Inboxes};
 use super::limits::{BULK_RECEIVED_BYTES, FOREGROUND_RECEIVED_BYTES, HANDSHAKE_TIMEOUT};
-use super::received::Received;
 use crate::base::NodeId;
 use crate::replication::Message;
 use quinn::{Connection, RecvStream};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ pub(crate) struct Reading {
     pub(crate) epoch: u64,
     pub(crate) max_frame_bytes: usize,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) received: mpsc::Sender<Received>,
+    pub(crate) inboxes: Inboxes,
     /// Called with every epoch a peer names.
     pub(crate) heard: Box<dyn Fn(NodeId, u64) + Send + Sync>,
     foreground: Arc<Semaphore>,
@@ -39,12 +39,12 @@ impl Reading {
         epoch: u64,
         max_frame_bytes: usize,
         counters: Arc<Counters>,
-        received: mpsc::Sender<Received>,
+        inboxes: Inboxes,
         heard: Box<dyn Fn(NodeId, u64) + Send + Sync>,
     ) -> Self {
         let foreground = Arc::new(Semaphore::new(FOREGROUND_RECEIVED_BYTES));
         let bulk = Arc::new(Semaphore::new(BULK_RECEIVED_BYTES));
-        Self { epoch, max_frame_bytes, counters, received, heard, foreground, bulk }
+        Self { epoch, max_frame_bytes, counters, inboxes, heard, foreground, bulk }
     }
 
     /// Reads a connection until it ends. Says hello first: the dialler sends nothing before that.
@@ -116,12 +116,9 @@ impl Reading {
         self.counters.received.add(messages.len() as u64);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let share = Arc::clone(budget).acquire_many_owned(permits).await.map_err(|_| Closed)?;
-        self.received.send(Received { from, messages, _share: share }).await.map_err(|_| Closed)
+        self.inboxes.deliver(from, messages, Arc::new(share)).await
     }
 }
-
-/// Nobody listens any more.
-struct Closed;
 
 async fn read_preamble(stream: &mut RecvStream) -> Result<Preamble, End> {
     let mut bytes = [0; PREAMBLE_BYTES];

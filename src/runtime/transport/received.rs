@@ -2,6 +2,7 @@
 
 use crate::base::NodeId;
 use crate::replication::Message;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Messages of one peer that came together, in the order they were sent on their stream.
@@ -11,6 +12,6 @@ pub struct Received {
     pub from: NodeId,
     /// At least one.
     pub messages: Vec<Message>,
-    /// Their part of what may wait for the node in all; given back with the batch.
-    pub(crate) _share: OwnedSemaphorePermit,
+    /// Their part of what may wait for the node in all; given back with the last batch that shares it.
+    pub(crate) _share: Arc<OwnedSemaphorePermit>,
 }
