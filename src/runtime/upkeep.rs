@@ -151,19 +151,20 @@ mod tests {
 
     #[test]
     fn the_first_shard_is_told_last_and_one_that_is_gone_ends_it() {
-        let (upkeep, _stop, mut asked) = upkeep();
-        let (mut other, mut first) = (asked.pop().unwrap(), asked.pop().unwrap());
+        let (upkeep, _stop, asked) = upkeep();
+        let order = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let told = scope.spawn(move || (upkeep.tell(&Input::Tick).is_ok(), upkeep));
-            let Some(Asked::Tell(_, answer)) = other.blocking_recv() else { panic!("not told") };
-            assert!(first.try_recv().is_err());
-            answer.send(()).unwrap();
-            let Some(Asked::Tell(_, answer)) = first.blocking_recv() else { panic!("not told") };
-            answer.send(()).unwrap();
-            let (told, upkeep) = told.join().unwrap();
-            assert!(told);
-            drop((first, other));
-            assert!(upkeep.tell(&Input::Tick).is_err() && upkeep.current(&[question(1)]).is_empty());
+            for (shard, mut asked) in asked.into_iter().enumerate() {
+                let order = &order;
+                scope.spawn(move || {
+                    let Some(Asked::Tell(_, answer)) = asked.blocking_recv() else { panic!("not told") };
+                    order.lock().unwrap().push(shard);
+                    answer.send(()).unwrap();
+                });
+            }
+            assert!(upkeep.tell(&Input::Tick).is_ok());
         });
+        assert_eq!(*order.lock().unwrap(), [1, 0]);
+        assert!(upkeep.tell(&Input::Tick).is_err() && upkeep.current(&[question(1)]).is_empty());
     }
 }
