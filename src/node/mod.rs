@@ -13,6 +13,8 @@
 //!                        +---------------------+
 //! ```
 //!
+//! In production each shard is driven by itself, as a `Node` of one shard (`Node::into_parts`, decision 0035).
+//!
 //! Owns: shards, routing, what happens when; who is up, and the layout in force. Must not know: sockets, files, threads, clocks. Invariant:
 //! whatever claims durability is produced only while a storage answer is handled.
 

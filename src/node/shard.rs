@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Owns its partitions' states and every command, hint and exchange about them. Shares nothing with
-/// the other shards; sees membership and layout as an immutable snapshot.
+/// the other shards but the marks of which partitions count; sees membership and layout as an immutable snapshot.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) me: Identity,

@@ -62,7 +62,8 @@ pub(super) enum Flushed {
 /// a sender of its own would keep both alive behind a driver that is gone.
 const JOB_POLL: Duration = Duration::from_millis(20);
 
-/// Starts the thread that owns the log. It ends after `Close`, or when the driver is gone.
+/// Starts the thread that owns the log, with the way to each shard's driver. It ends after `Close`, or when the first
+/// driver is gone.
 pub(super) fn start(
     log: Log<RealDisk>,
     answers: Vec<UnboundedSender<Flushed>>,

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Questions on their way to the driver: each thread waits for the answer to its own.
+/// Questions on their way to one driver: each thread waits for the answer to its own.
 const MAX_ASKED: usize = 2;
 
-/// What a thread wants of the driver, and where it waits for the answer.
+/// What a thread wants of a driver, and where it waits for the answer.
 pub(super) enum Asked {
     /// Which of these records are current?
     Current(Vec<Question>, Sender<Vec<bool>>),
@@ -56,7 +56,7 @@ impl Upkeep {
         (Upkeep { flusher, asks, stop: stopped }, Stop { stop })
     }
 
-    /// Which of these are current; no answers if the driver is gone, and then all count as current.
+    /// Which of these are current; no answers if a driver is gone, and then all count as current.
     pub(super) fn current(&self, questions: &[Question]) -> Vec<bool> {
         let mut current = vec![true; questions.len()];
         for (shard, driver) in self.asks.drivers.iter().enumerate() {

@@ -34,7 +34,7 @@ pub const READ_BYTES: usize = 128 << 10;
 /// A reader's or encoder's buffer that has grown above this is given back when it is empty.
 pub const RETAINED_BUFFER_BYTES: usize = 1 << 20;
 
-/// Batches that may wait for the node; readers then stop, and so, by flow control, do their peers.
+/// Batches that may wait for one shard; readers then stop, and so, by flow control, do their peers.
 pub const RECEIVED_BATCHES: usize = 256;
 
 /// What may wait for the node in the foreground, in bytes as received.
