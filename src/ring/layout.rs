@@ -30,6 +30,9 @@ pub struct Layout {
     pub nodes: Vec<LayoutNode>,
     /// Where every partition lives.
     pub placement: Placement,
+    /// Nodes of the version before that the operator declared dead, ascending; none of them is in this one. Nobody
+    /// waits for what they say of the change, and nothing that they still coordinate is taken.
+    pub dead: Vec<NodeId>,
 }
 
 /// A node as the layout knows it.
@@ -114,6 +117,9 @@ pub enum LayoutError {
         /// The row.
         partition: PartitionId,
     },
+    /// A node declared dead is in the layout, or they are not in order.
+    #[error("node {0} cannot be declared dead: it is in the layout, or named twice")]
+    Dead(NodeId),
     /// Two points of the hash ring coincide. With random ids this does not happen.
     #[error("two nodes collide on the hash ring; give one of them another id")]
     RingCollision,
@@ -140,6 +146,14 @@ impl Layout {
         Self::planned(version, self.cluster, self.partitioning, replicas, nodes, Some(&self.placement))
     }
 
+    /// The same, with these nodes of the version before declared dead.
+    pub fn declaring_dead(mut self, dead: impl IntoIterator<Item = NodeId>) -> Result<Self, LayoutError> {
+        self.dead = dead.into_iter().collect();
+        self.dead.sort_unstable();
+        self.validate()?;
+        Ok(self)
+    }
+
     fn planned(
         version: u64,
         cluster: ClusterId,
@@ -151,7 +165,7 @@ impl Layout {
         nodes.sort_by_key(|node| node.id);
         check_nodes(&nodes, replicas)?;
         let placement = Placement::plan(partitioning, replicas, &nodes, before)?;
-        let layout = Self { version, cluster, partitioning, replicas, nodes, placement };
+        let layout = Self { version, cluster, partitioning, replicas, nodes, placement, dead: Vec::new() };
         layout.validate()?;
         Ok(layout)
     }
@@ -163,12 +177,19 @@ impl Layout {
             return Err(LayoutError::Version(0));
         }
         check_nodes(&self.nodes, self.replicas)?;
+        self.check_dead()?;
         let (expected, found) = (self.partitioning.count(), self.placement.rows().count());
         if found != expected as usize {
             return Err(LayoutError::RowCount { expected, found });
         }
         let spread = Spread::of(&self.nodes, self.replicas);
         self.partitioning.all().try_for_each(|partition| self.check_row(partition, &spread))
+    }
+
+    fn check_dead(&self) -> Result<(), LayoutError> {
+        let twice = self.dead.iter().zip(self.dead.iter().skip(1)).find(|(id, next)| id >= next).map(|(id, _)| id);
+        let there = self.dead.iter().find(|id| self.node(**id).is_some());
+        there.or(twice).map_or(Ok(()), |id| Err(LayoutError::Dead(*id)))
     }
 
     fn check_row(&self, partition: PartitionId, spread: &Spread) -> Result<(), LayoutError> {
@@ -205,6 +226,7 @@ impl Layout {
             hash.update(&(row.len() as u64).to_le_bytes());
             row.iter().for_each(|id| hash.update(&id.0.to_le_bytes()));
         }
+        self.dead.iter().for_each(|id| hash.update(&id.0.to_le_bytes()));
         hash.digest()
     }
 
@@ -395,6 +417,19 @@ mod tests {
 
     fn l_id(place: usize) -> NodeId {
         zoned(&[2, 2])[place].id
+    }
+
+    #[test]
+    fn the_dead_are_others_than_those_in_the_layout_and_named_once() {
+        let layout = layout(8, 2, nodes(3));
+        let there = layout.nodes[0].id;
+        let declared = |dead: &[u64]| layout.clone().declaring_dead(dead.iter().copied().map(NodeId));
+        assert_eq!(declared(&[9, 7]).unwrap().dead, [NodeId(7), NodeId(9)]);
+        assert_ne!(declared(&[9]).unwrap().hash(), layout.hash());
+        assert_eq!(declared(&[7, 7]), Err(LayoutError::Dead(NodeId(7))));
+        assert_eq!(declared(&[there.0]), Err(LayoutError::Dead(there)));
+        let bytes = rmp_serde::to_vec(&declared(&[9]).unwrap()).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Layout>(&bytes).unwrap().dead, [NodeId(9)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, LayoutError, LayoutNode};
 use super::{Partitioning, Placement};
-use crate::base::ClusterId;
+use crate::base::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// The written form. Reading it back checks everything.
@@ -14,6 +14,9 @@ pub(super) struct LayoutRecord {
     replicas: usize,
     nodes: Vec<LayoutNode>,
     rows: Vec<Vec<u16>>,
+    /// Written only if there are any, so that other layouts keep their bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dead: Vec<NodeId>,
 }
 
 impl From<Layout> for LayoutRecord {
@@ -28,6 +31,7 @@ impl From<Layout> for LayoutRecord {
             partitions: layout.partitioning,
             replicas: layout.replicas,
             nodes: layout.nodes,
+            dead: layout.dead,
         }
     }
 }
@@ -35,9 +39,9 @@ impl From<Layout> for LayoutRecord {
 impl TryFrom<LayoutRecord> for Layout {
     type Error = LayoutError;
     fn try_from(record: LayoutRecord) -> Result<Self, LayoutError> {
-        let LayoutRecord { version, cluster, partitions: partitioning, replicas, nodes, rows } = record;
+        let LayoutRecord { version, cluster, partitions: partitioning, replicas, nodes, rows, dead } = record;
         let placement = Placement::from_rows(replicas.min(nodes.len()), &nodes, &rows)?;
-        let layout = Self { version, cluster, partitioning, replicas, nodes, placement };
+        let layout = Self { version, cluster, partitioning, replicas, nodes, placement, dead };
         layout.validate()?;
         Ok(layout)
     }
