@@ -28,6 +28,7 @@ mod exchange;
 mod forwards;
 mod hints;
 mod input;
+mod layouts;
 mod listings;
 mod loads;
 mod peers;
@@ -47,4 +48,8 @@ pub use self::control::{Control, ControlEffect, ControlInput};
 pub use self::core::{Node, NodeOptions, NodeStatus, PartitionReport, Route, Sharding};
 pub use effect::{Effect, Notice, Reuse};
 pub use input::{Input, PeerState, Space, StoreAnswer, View};
+pub use layouts::{
+    ApplyError, LayoutEffect, LayoutInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutStateError, LayoutTimings,
+    LiveLayouts, MAX_LIVE_LAYOUTS,
+};
 pub use timings::Timings;

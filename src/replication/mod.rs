@@ -6,6 +6,7 @@
 
 mod command;
 mod cover;
+mod layout_message;
 mod message;
 mod read_tally;
 mod write_tally;
@@ -15,6 +16,7 @@ pub use command::{
     WriteResult,
 };
 pub use cover::{Cover, MAX_PAGE_KEYS, Uncovered};
+pub use layout_message::{Ballot, LayoutDigest, LayoutMessage, LayoutNews, LayoutTracker};
 pub use message::{
     Claim, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want,
 };
