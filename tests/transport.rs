@@ -180,6 +180,7 @@ fn with_value(number: u64, bytes: usize) -> Message {
         state: Filled { versions: vec![Version { dot, content }], context: DotSet::EMPTY },
         dots: DotSet::EMPTY,
         hint_for: Vec::new(),
+        layout: 1,
     }
 }
 

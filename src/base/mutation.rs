@@ -49,6 +49,10 @@ pub enum Mutation {
     RepairKeepsActor,
     RepairKeepsClock,
     ListingSkips,
+    WriteNewestOnly,
+    ReadUnsynced,
+    GiveUpUnconfirmed,
+    GainedCountsAtOnce,
 }
 
 impl Mutation {
@@ -96,6 +100,10 @@ impl Mutation {
         (Mutation::RepairKeepsActor, "repair-keeps-actor", "R8"),
         (Mutation::RepairKeepsClock, "repair-keeps-clock", "R8"),
         (Mutation::ListingSkips, "listing-skips", "P3"),
+        (Mutation::WriteNewestOnly, "write-newest-only", "invariant 9"),
+        (Mutation::ReadUnsynced, "read-unsynced", "invariant 9"),
+        (Mutation::GiveUpUnconfirmed, "give-up-unconfirmed", "R6"),
+        (Mutation::GainedCountsAtOnce, "gained-counts-at-once", "R6"),
     ];
 
     /// The mutation of this name.

@@ -38,6 +38,8 @@ pub(super) enum After {
     Joined { session: u64 },
     /// A hint's target has it.
     HintDone,
+    /// A hint's holder has become an owner and keeps the write itself.
+    HintKept { request: u64 },
 }
 
 impl Shard {
@@ -103,6 +105,7 @@ impl Shard {
             After::Replied { to, request, actor } => self.reply_durable(turn, to, request, actor),
             After::Joined { session } => self.joined(turn, partition, session),
             After::HintDone => turn.notice(Notice::HintDrained),
+            After::HintKept { request } => self.hint_kept(turn, request),
         }
     }
 
@@ -140,7 +143,7 @@ impl Shard {
         match after {
             After::Coordinated { write } => self.write_failed(turn, write, Failure::DiskFull),
             After::Replied { to, request, .. } => self.reply_refused(turn, to, request, Refusal::DiskFull),
-            After::Nothing | After::Joined { .. } | After::HintDone => {}
+            After::Nothing | After::Joined { .. } | After::HintDone | After::HintKept { .. } => {}
         }
     }
 

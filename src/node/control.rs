@@ -1,6 +1,6 @@
 //! Who is there and who owns what: the detector's verdicts, the standing connections and the layout.
 
-use super::{PeerState, View};
+use super::{LiveLayouts, PeerState, View};
 use crate::base::{NodeId, Now, Time};
 use crate::membership::{Detector, DetectorEffect, DetectorInput, Member, MemberEvent, MemberState};
 use crate::ring::Layout;
@@ -58,7 +58,7 @@ pub enum ControlEffect {
 impl Control {
     /// Knows nobody yet. `detector` must be this node's.
     pub fn new(me: NodeId, layout: Arc<Layout>, detector: Detector) -> Self {
-        let view = Arc::new(View { me, layout, peers: BTreeMap::new() });
+        let view = Arc::new(View { me, layouts: Arc::new(LiveLayouts::only(layout)), peers: BTreeMap::new() });
         Self { detector, links: BTreeMap::new(), view, from_detector: Vec::new() }
     }
 

@@ -93,7 +93,7 @@ impl Node {
     pub fn new(options: NodeOptions, view: Arc<View>, recovered: Recovered) -> Self {
         let mut random = Random::from_seed(options.seed);
         let shards = options.shards.max(1);
-        let counting = Counting::none_of(view.layout.partitioning.count());
+        let counting = Counting::none_of(view.layout().partitioning.count());
         if recovered.complete_by_default {
             counting.set_all();
         }
@@ -119,7 +119,7 @@ impl Node {
             }
         }
         let listings = Listings::new(options.node, &mut random);
-        let sharding = Sharding::new(view.layout.partitioning, count);
+        let sharding = Sharding::new(view.layout().partitioning, count);
         Self { shards, offset: 0, sharding, listings, counting, view }
     }
 

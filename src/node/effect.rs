@@ -54,6 +54,24 @@ pub enum Effect {
     /// Go on under a fresh actor, durably: `Log::renew`, in order behind all appends asked for so far. Answered
     /// by `Input::Renewed`, if the disk is full then as soon as it has room; one answer may stand for several.
     Renew,
+    /// The requests that this shard had begun under earlier revisions of the layouts have ended, and the clocks of
+    /// partitions gained and lost are void, durably. Said once for each revision.
+    Drained {
+        /// Which shard.
+        shard: usize,
+        /// [`super::LiveLayouts::revision`].
+        revision: u64,
+    },
+    /// All partitions that this shard owns by the version count towards R (PROTOCOL R6). Said once for each newest
+    /// version.
+    Filled {
+        /// Which shard.
+        shard: usize,
+        /// The revision under which that was seen; it is settled.
+        revision: u64,
+        /// Its newest version.
+        version: u64,
+    },
     /// Answer a client, exactly once per command.
     Answer {
         /// The command's number.
@@ -105,6 +123,10 @@ pub enum Notice {
     CounterBehind,
     Overloaded,
     ReadFailed,
+    /// A key of a partition that this node no longer owns was taken out of its table.
+    KeyGivenUp,
+    /// A hint for a node that is no owner any more goes to all owners (PROTOCOL R5).
+    HintInherited,
     /// Records were lost while the node ran: it mints under a new actor from here on.
     ActorRenewed,
     /// A partition's clock was made void because records of it are lost; it fills from the other replicas.

@@ -120,9 +120,8 @@ impl Shard {
     pub(super) fn exchange_round(&mut self, turn: &mut Turn<'_>) {
         let mine = self.own_partitions();
         let filling = mine.iter().any(|partition| !self.replica(*partition).counts());
-        let mut peers: BTreeSet<NodeId> =
-            mine.iter().flat_map(|p| self.view.layout.primaries(*p)).copied().filter(|n| *n != self.me.node).collect();
-        peers.retain(|node| self.view.is_up(*node));
+        let mut peers: BTreeSet<NodeId> = mine.iter().flat_map(|partition| self.replicas(*partition)).collect();
+        peers.retain(|node| *node != self.me.node && self.view.is_up(*node));
         // A single replica has nobody to learn from; a record of completion may have failed.
         mine.iter().for_each(|partition| self.complete_if_pulled(turn, *partition));
         // So may the one that voids a clock.
@@ -138,14 +137,15 @@ impl Shard {
     }
 
     fn own_partitions(&self) -> Vec<PartitionId> {
-        let mine = self.view.layout.partitions_of(self.me.node);
-        mine.filter(|partition| partition.0 as usize % self.me.shards == self.me.shard).collect()
+        let all = self.view.layout().partitioning.all();
+        let mine = all.filter(|partition| partition.0 as usize % self.me.shards == self.me.shard);
+        mine.filter(|partition| self.is_replica(*partition)).collect()
     }
 
     fn query_clocks(&mut self, turn: &mut Turn<'_>, peer: NodeId, mine: &[PartitionId]) {
         let mut clocks = Vec::new();
         let view = std::sync::Arc::clone(&self.view);
-        for partition in mine.iter().filter(|p| view.layout.is_primary(**p, peer)) {
+        for partition in mine.iter().filter(|p| view.layouts.is_replica(**p, peer)) {
             let listed = self.exchange.pulled.get(partition).is_some_and(|from| from.contains_key(&peer));
             let replica = self.replica(*partition);
             let need = if replica.table.complete || listed { ClockNeed::Difference } else { ClockNeed::Listing };
@@ -184,7 +184,7 @@ impl Shard {
         self.random.shuffle(&mut clocks);
         for report in clocks {
             let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
-            if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_primary(report.partition) {
+            if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_replica(report.partition) {
                 let unequal = unequal.contains(&report.partition);
                 self.begin_session(turn, from, source, report, if unequal { Need::Data } else { Need::Dots });
             }
@@ -215,6 +215,11 @@ impl Shard {
             return;
         }
         let listed = self.exchange.pulled.get(&partition).is_some_and(|from| from.contains_key(&peer));
+        let counted = self.view.layout().is_primary(partition, peer);
+        if filling && !(self.may_fill(partition) && counted) {
+            // Nothing of it would make this replica complete.
+            return;
+        }
         let listing = (filling && !listed) || need == Need::Data;
         if missing.is_empty() && !listing {
             return;
@@ -443,12 +448,15 @@ impl Shard {
     }
 
     /// Full listings from N-W+1 complete others, or from all others: nothing else exists to learn
-    /// (PROTOCOL R6; docs/decisions/0003).
+    /// (PROTOCOL R6; docs/decisions/0003). The others are the owners by the version that reads go by, but for those
+    /// that the operator declared dead.
     fn has_pulled_enough(&self, partition: PartitionId) -> bool {
-        let others = self.primaries(partition).len().saturating_sub(1);
-        let majority = self.primaries(partition).len() / 2 + 1;
-        let needed = if broken(Mutation::OneSource) { 1 } else { others + 1 - majority + 1 };
-        let Some(pulled) = self.exchange.pulled.get(&partition) else { return others == 0 };
+        let owners = self.view.layout().primaries(partition);
+        let there = |node: &&NodeId| **node != self.me.node && !self.view.layouts.declared_dead(**node);
+        let others = owners.iter().filter(there).count();
+        let majority = owners.len() / 2 + 1;
+        let needed = if broken(Mutation::OneSource) { 1 } else { owners.len() - majority + 1 };
+        let Some(pulled) = self.exchange.pulled.get(&partition) else { return others == 0 && self.may_fill(partition) };
         let complete = pulled.values().filter(|state| **state == SourceState::Complete).count();
         complete >= needed || pulled.len() >= others
     }
@@ -474,6 +482,12 @@ impl Shard {
     pub(super) fn abort_sessions_with(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         let with: Vec<u64> = self.exchange.sessions.iter().filter(|(_, s)| s.peer == peer).map(|(id, _)| *id).collect();
         with.into_iter().for_each(|id| self.abort_session(turn, id));
+    }
+
+    pub(super) fn abort_sessions_of(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        let sessions = self.exchange.sessions.iter().filter(|(_, session)| session.partition == partition);
+        let of: Vec<u64> = sessions.map(|(id, _)| *id).collect();
+        of.into_iter().for_each(|id| self.abort_session(turn, id));
     }
 
     pub(super) fn abort_all_sessions(&mut self, turn: &mut Turn<'_>) {

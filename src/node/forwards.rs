@@ -25,8 +25,8 @@ pub(super) struct Forward {
 impl Shard {
     /// Passes a client's write on to a primary, or coordinates it as a fallback if none is up.
     pub(super) fn forward(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command) {
-        let partition = self.view.layout.partitioning.of(&command.key);
-        let mut untried = self.askable(self.view.layout.primaries(partition), turn.now.time);
+        let partition = self.view.layout().partitioning.of(&command.key);
+        let mut untried = self.askable(self.view.layout().primaries(partition), turn.now.time);
         untried.reverse();
         let Some(to) = untried.pop() else { return self.coordinate_without_primaries(turn, origin, command) };
         let deadline = turn.now.time + Duration::from_millis(command.options.timeout_ms);
@@ -47,15 +47,16 @@ impl Shard {
     }
 
     fn coordinate_without_primaries(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command) {
-        let partition = self.view.layout.partitioning.of(&command.key);
-        let replicas = self.view.layout.primaries(partition).len();
-        let Some(required) = command.options.w.of(replicas) else {
-            return turn.fail(origin, Failure::QuorumTooLarge { replicas });
+        let partition = self.view.layout().partitioning.of(&command.key);
+        let rows = match self.rows_of(partition, &command.options) {
+            Ok(rows) => rows,
+            Err(failure) => return turn.fail(origin, failure),
         };
-        if command.options.sloppiness == Sloppiness::Strict && !self.is_primary(partition) {
+        if command.options.sloppiness == Sloppiness::Strict && !self.is_replica(partition) {
+            let required = rows.iter().map(|row| row.required).max().unwrap_or_default();
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable: 0 });
         }
-        self.coordinate(turn, origin, command, required);
+        self.coordinate(turn, origin, command, rows);
     }
 
     pub(super) fn forwarded(&mut self, turn: &mut Turn<'_>, from: NodeId, id: u64, outcome: Outcome) {
@@ -83,11 +84,11 @@ impl Shard {
 
     /// No complete primary could be reached: a filling one may coordinate (PROTOCOL R6).
     fn no_complete_primary(&mut self, turn: &mut Turn<'_>, mut forward: Forward, outcome: Outcome) {
-        let partition = self.view.layout.partitioning.of(&forward.command.key);
+        let partition = self.view.layout().partitioning.of(&forward.command.key);
         if forward.claim == Claim::Any || forward.filling.is_empty() {
             return turn.answer(forward.origin, outcome);
         }
-        if self.is_primary(partition) {
+        if self.is_replica(partition) {
             forward.command.options.timeout_ms = forward.deadline.since(turn.now.time).as_millis() as u64;
             return self.coordinate_without_primaries(turn, forward.origin, forward.command);
         }
@@ -115,8 +116,8 @@ impl Shard {
 
     pub(super) fn forward_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(forward) = self.end_forward(id) else { return };
-        let partition = self.view.layout.partitioning.of(&forward.command.key);
-        let required = forward.command.options.w.of(self.view.layout.primaries(partition).len()).unwrap_or(0);
+        let partition = self.view.layout().partitioning.of(&forward.command.key);
+        let required = forward.command.options.w.of(self.view.layout().primaries(partition).len()).unwrap_or(0);
         turn.fail(forward.origin, Failure::OutcomeUnknown { required, acks: 0, coordinator: Some(forward.to) });
     }
 }

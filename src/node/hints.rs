@@ -1,11 +1,11 @@
 //! Writes held for primaries that could not be reached. A hint is a copy: it goes only when its target
 //! says that it is durable there (PROTOCOL R5).
 
-use super::Timings;
-use super::appends::After;
-use super::loads::{HintUse, Look};
+use super::appends::{After, Apply};
+use super::loads::{HintUse, Look, UpdateStep};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
+use super::{Notice, Timings};
 use crate::base::{Key, Mutation, NodeId, Time, broken};
 use crate::causal::{Filled, Outline};
 use crate::replication::{Message, StoreReply};
@@ -36,6 +36,8 @@ struct Hint {
     partition: PartitionId,
     key: Key,
     targets: BTreeSet<NodeId>,
+    /// Owners that must have it in place of targets that are none any more, and do not yet.
+    heirs: BTreeSet<NodeId>,
     outline: Outline,
     place: Place,
 }
@@ -50,6 +52,12 @@ struct HintJob {
     merged: Option<Filled>,
 }
 
+impl Hint {
+    fn is_for(&self, node: NodeId) -> bool {
+        self.targets.contains(&node) || self.heirs.contains(&node)
+    }
+}
+
 impl Hints {
     /// Below the cap. At the cap new hints are refused; none is ever dropped for room.
     pub(super) fn has_room(&self, timings: &Timings) -> bool {
@@ -60,7 +68,7 @@ impl Hints {
     pub(super) fn held(&self) -> BTreeMap<NodeId, (u64, u64)> {
         let mut held: BTreeMap<NodeId, (u64, u64)> = BTreeMap::new();
         for hint in self.hints.values() {
-            for target in &hint.targets {
+            for target in hint.targets.union(&hint.heirs) {
                 let (count, bytes) = held.entry(*target).or_default();
                 *count += 1;
                 *bytes += u64::from(hint.place.length);
@@ -88,13 +96,16 @@ impl Hints {
         self.appended.remove(&append);
         let targets = hint.targets.iter().copied().collect();
         let outline = hint.state.outline();
-        self.hold(sequence, Hint { partition, key: hint.key.clone(), targets, outline, place });
+        self.hold(sequence, Hint { partition, key: hint.key.clone(), targets, heirs: BTreeSet::new(), outline, place });
     }
 
     /// A hint that the store had when it opened.
     pub(super) fn recover(&mut self, sequence: Sequence, hint: RecoveredHint) {
         let RecoveredHint { partition, targets, key, outline, place, .. } = hint;
-        self.hold(sequence, Hint { partition, key, targets: targets.into_iter().collect(), outline, place });
+        self.hold(
+            sequence,
+            Hint { partition, key, targets: targets.into_iter().collect(), heirs: BTreeSet::new(), outline, place },
+        );
     }
 
     fn hold(&mut self, sequence: Sequence, hint: Hint) {
@@ -153,7 +164,7 @@ impl Hints {
 
     /// A target still needs a hint, as far as the log knows: it is sent again.
     pub(super) fn queue(&mut self, sequence: Sequence, target: NodeId) {
-        if self.hints.get(&sequence).is_some_and(|hint| hint.targets.contains(&target)) {
+        if self.hints.get(&sequence).is_some_and(|hint| hint.is_for(target)) {
             self.queues.entry(target).or_default().insert(sequence);
         }
     }
@@ -167,7 +178,7 @@ impl Hints {
         let (queues, hints) = (&mut self.queues, &self.hints);
         self.draining.retain(|_, (sequence, target, since)| {
             let again = which(*sequence, *target, *since);
-            if again && hints.get(sequence).is_some_and(|hint| hint.targets.contains(target)) {
+            if again && hints.get(sequence).is_some_and(|hint| hint.is_for(*target)) {
                 queues.entry(*target).or_default().insert(*sequence);
             }
             !again
@@ -214,7 +225,16 @@ impl Shard {
             HintUse::Drain { request, target } => {
                 // An unreadable hint waits like one that was lost on the way.
                 let Some(HintBody { key, state, dots, .. }) = body else { return };
-                turn.send(vec![target], Message::Replicate { request, key, state, dots, hint_for: Vec::new() });
+                if target == self.me.node {
+                    return self.keep_own_hint(
+                        turn,
+                        sequence,
+                        request,
+                        Apply { key, state, dots, after: After::Nothing },
+                    );
+                }
+                let layout = self.view.layouts.newest().version;
+                turn.send(vec![target], Message::Replicate { request, key, state, dots, hint_for: Vec::new(), layout });
                 if broken(Mutation::HintDropOnSend)
                     && let Some(hint) = self.hints.hints.get(&sequence)
                 {
@@ -235,12 +255,69 @@ impl Shard {
         self.hints.draining.remove(&request);
         let Some(hint) = self.hints.hints.get(&sequence) else { return };
         let partition = hint.partition;
-        self.hint_done(turn, partition, sequence, target);
+        if hint.heirs.contains(&target) {
+            self.heir_has(turn, sequence, target);
+        } else {
+            self.hint_done(turn, partition, sequence, target);
+        }
         self.timers.set(turn.now.time, Timer::Hints);
+    }
+
+    /// The layouts have changed: a hint for a node that is no owner any more goes to all owners of the newest version
+    /// (PROTOCOL R5). The log learns of it when the last of them has it; until then every opening begins anew.
+    pub(super) fn inherit_hints(&mut self, turn: &mut Turn<'_>) {
+        let layouts = std::sync::Arc::clone(&self.view.layouts);
+        let newest = layouts.newest();
+        for (sequence, hint) in &mut self.hints.hints {
+            let orphaned = |target: &&NodeId| !layouts.is_replica(hint.partition, **target);
+            let orphans: Vec<NodeId> = hint.targets.iter().filter(orphaned).copied().collect();
+            hint.heirs.retain(|heir| layouts.is_replica(hint.partition, *heir));
+            if orphans.is_empty() {
+                continue;
+            }
+            for orphan in orphans {
+                if let Some(queue) = self.hints.queues.get_mut(&orphan) {
+                    queue.remove(sequence);
+                }
+            }
+            turn.notice(Notice::HintInherited);
+            for heir in newest.primaries(hint.partition) {
+                hint.heirs.insert(*heir);
+                self.hints.queues.entry(*heir).or_default().insert(*sequence);
+            }
+        }
+    }
+
+    /// An heir has the hint durably; after the last the targets that are owners no more are done with.
+    fn heir_has(&mut self, turn: &mut Turn<'_>, sequence: Sequence, heir: NodeId) {
+        let Some(hint) = self.hints.hints.get_mut(&sequence) else { return };
+        hint.heirs.remove(&heir);
+        let partition = hint.partition;
+        let layouts = &self.view.layouts;
+        let done = |target: &&NodeId| **target == heir || !layouts.is_replica(partition, **target);
+        let done: Vec<NodeId> = hint.targets.iter().filter(done).copied().collect();
+        let all = hint.heirs.is_empty();
+        for target in done.into_iter().filter(|target| all || *target == heir) {
+            self.hint_done(turn, partition, sequence, target);
+        }
     }
 
     fn hint_done(&mut self, turn: &mut Turn<'_>, partition: PartitionId, hint: Sequence, target: NodeId) {
         self.append(turn, partition, Body::HintDone { hint, target }, Published::default(), After::HintDone);
+    }
+
+    /// This node has become an owner of what it holds a hint of.
+    fn keep_own_hint(&mut self, turn: &mut Turn<'_>, sequence: Sequence, request: u64, apply: Apply) {
+        let Some(hint) = self.hints.hints.get(&sequence) else { return };
+        let (partition, key) = (hint.partition, apply.key.clone());
+        let apply = Apply { after: After::HintKept { request }, ..apply };
+        self.update(turn, partition, &key, UpdateStep::Apply(apply));
+    }
+
+    /// What a hint holds is in this node's own table, durably.
+    pub(super) fn hint_kept(&mut self, turn: &mut Turn<'_>, request: u64) {
+        let Some((sequence, target, _)) = self.hints.draining.remove(&request) else { return };
+        self.heir_has(turn, sequence, target);
     }
 
     /// Shows a reader what the hints of a key hold: a fallback stands in with its hints.

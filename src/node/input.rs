@@ -1,6 +1,7 @@
 //! Everything that can happen to a node.
 
-use crate::base::NodeId;
+use super::LiveLayouts;
+use crate::base::{Mutation, NodeId, broken};
 use crate::causal::Actor;
 use crate::replication::{Command, ListCommand, Message};
 use crate::ring::{Layout, PartitionId};
@@ -106,8 +107,8 @@ pub enum StoreAnswer {
 pub struct View {
     /// This node.
     pub me: NodeId,
-    /// The layout in force.
-    pub layout: Arc<Layout>,
+    /// The layout versions in force.
+    pub layouts: Arc<LiveLayouts>,
     /// The other members.
     pub peers: BTreeMap<NodeId, PeerState>,
 }
@@ -126,6 +127,14 @@ pub enum PeerState {
 }
 
 impl View {
+    /// The layout that reads go by.
+    pub fn layout(&self) -> &Arc<Layout> {
+        if broken(Mutation::ReadUnsynced) {
+            return self.layouts.newest();
+        }
+        self.layouts.reading()
+    }
+
     /// Is this node worth asking? Oneself always is.
     pub fn is_up(&self, node: NodeId) -> bool {
         node == self.me || self.epoch_of(node).is_some()

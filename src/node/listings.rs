@@ -87,7 +87,7 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// Does this node's replica of the partition count towards R?
     fn counts(&self, partition: PartitionId) -> bool {
-        self.view.layout.is_primary(partition, self.view.me) && self.counting.counts(partition)
+        self.view.layout().is_primary(partition, self.view.me) && self.counting.counts(partition)
     }
 }
 
@@ -118,7 +118,7 @@ impl Listings {
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>, scope: &Scope<'_>, request: u64, command: ListCommand) {
         let ListCommand { mut query, options } = command;
         let origin = Origin::Client { request };
-        let replicas = scope.view.layout.copies();
+        let replicas = scope.view.layout().copies();
         let Some(required) = options.r.of(replicas) else {
             return turn.fail(origin, Failure::QuorumTooLarge { replicas });
         };
@@ -202,7 +202,7 @@ impl Listings {
             let order = if node == self.me { 0 } else { 1 + u64::from(late) };
             scope.view.is_up(node).then_some(order)
         };
-        let asks = match listing.cover.missing(&scope.view.layout, rank) {
+        let asks = match listing.cover.missing(scope.view.layout(), rank) {
             Ok(asks) => asks,
             Err(uncovered) => {
                 let origin = Origin::Client { request: listing.request };
@@ -259,7 +259,7 @@ impl Listings {
             }
             None => listing.cover.unfit(node, &partitions),
         }
-        if !listing.cover.is_complete(&scope.view.layout) {
+        if !listing.cover.is_complete(scope.view.layout()) {
             return self.ask_missing(turn, scope, id);
         }
         if let Some(Listing { request, query, cover, .. }) = self.close(id) {

@@ -75,6 +75,8 @@ pub(super) enum Look {
     Pull { job: u64 },
     /// One of this replica's keys, to see whether a listing named it.
     Absent { session: u64 },
+    /// A slot of a partition that is not this node's any more.
+    GiveUp { place: Place },
 }
 
 /// What is done with a hint's record.
@@ -258,7 +260,7 @@ impl Shard {
                     return turn.send(vec![to], Message::ReadAnswer { request, reply: ReadReply::Filling });
                 }
                 Look::Own { read } => return self.own_read(turn, read, None),
-                Look::Pull { .. } | Look::Absent { .. } => {}
+                Look::Pull { .. } | Look::Absent { .. } | Look::GiveUp { .. } => {}
             }
         }
         let state = replica.fill_durable(object);
@@ -278,6 +280,7 @@ impl Shard {
             Look::Own { read } => self.own_read(turn, read, state),
             Look::Pull { job } => self.pull_object(turn, job, key.zip(state)),
             Look::Absent { session } => self.absent_checked(turn, partition, session, key.filter(|_| state.is_some())),
+            Look::GiveUp { place } => self.given_up(turn, partition, place, key.zip(state)),
         }
     }
 

@@ -19,6 +19,7 @@
 //! whatever claims durability is produced only while a storage answer is handled.
 
 mod appends;
+mod change;
 mod control;
 mod core;
 mod counting;
@@ -35,6 +36,7 @@ mod peers;
 mod pulls;
 mod reads;
 mod replica;
+mod rows;
 mod serving;
 mod shard;
 mod timers;

@@ -41,7 +41,7 @@ impl Shard {
     pub(super) fn serve_clocks(&mut self, turn: &mut Turn<'_>, from: NodeId, session: u64, clocks: &[ClockEntry]) {
         let mut reports = Vec::new();
         for entry in clocks {
-            if !self.is_primary(entry.partition) {
+            if !self.is_replica(entry.partition) {
                 continue;
             }
             let replica = self.replica(entry.partition);
@@ -83,7 +83,7 @@ impl Shard {
             asked: BTreeMap::new(),
             unplaced: DotSet::default(),
             next: None,
-            failed: !self.is_primary(partition),
+            failed: !self.is_replica(partition),
         };
         self.pull_jobs.insert(id, job);
         match listing_from {

@@ -28,6 +28,8 @@ pub(super) struct Read {
     asked: BTreeMap<NodeId, Time>,
     hinted: usize,
     own: OwnState,
+    /// The layouts' revision under which it began.
+    pub(super) revision: u64,
 }
 
 /// Where the coordinator's own answer is.
@@ -41,8 +43,8 @@ enum OwnState {
 impl Shard {
     pub(super) fn begin_read(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command) {
         let Command { key, options, .. } = command;
-        let partition = self.view.layout.partitioning.of(&key);
-        let replicas = self.view.layout.primaries(partition).len();
+        let partition = self.view.layout().partitioning.of(&key);
+        let replicas = self.view.layout().primaries(partition).len();
         let Some(required) = options.r.of(replicas) else {
             return turn.fail(origin, Failure::QuorumTooLarge { replicas });
         };
@@ -58,7 +60,8 @@ impl Shard {
         let id = self.number();
         self.timers.set(turn.now.time + Duration::from_millis(options.timeout_ms), Timer::ReadDeadline(id));
         let (tally, asked) = (ReadTally::new(required), BTreeMap::new());
-        let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own: OwnState::NotWanted };
+        let (own, revision) = (OwnState::NotWanted, self.view.layouts.revision);
+        let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own, revision };
         self.reads.insert(id, read);
         if own_first {
             // Its own state first: what it has, the others need not send.
@@ -72,7 +75,7 @@ impl Shard {
         let Some(read) = self.reads.get_mut(&id) else { return };
         read.own = OwnState::OnItsWay;
         let (partition, key) = (read.partition, read.key.clone());
-        if self.is_primary(partition) {
+        if self.is_replica(partition) {
             self.look(turn, partition, &key, Look::Own { read: id });
         } else {
             self.look_hints(turn, partition, &key, Look::Own { read: id });
@@ -82,7 +85,7 @@ impl Shard {
     /// Whom a read may ask, in order: itself if it is a complete primary, primaries, fallbacks.
     fn readable(&mut self, partition: PartitionId, sloppiness: Sloppiness, now: Time) -> Vec<NodeId> {
         let layout = std::sync::Arc::clone(&self.view);
-        let layout = &layout.layout;
+        let layout = layout.layout();
         let me = self.me.node;
         let mut nodes = Vec::new();
         if self.is_primary(partition) && self.replica(partition).counts() {
@@ -108,7 +111,8 @@ impl Shard {
         let (key, first) = (read.key.clone(), next.first().copied());
         let (known, timeout_ms) = (read.tally.known(), read.options.timeout_ms);
         next.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
-        turn.send(next, Message::Read { request: id, key, known, want: Want::Values });
+        let layout = self.view.layout().version;
+        turn.send(next, Message::Read { request: id, key, known, want: Want::Values, layout });
         let hedge = self.hedge_after(first, timeout_ms);
         self.timers.set(turn.now.time + hedge, Timer::ReadHedge(id));
         if own.is_some() {
@@ -123,7 +127,7 @@ impl Shard {
         read.own = OwnState::Here;
         let Some(state) = state else { return self.ask_missing(turn, id) };
         read.tally.count_own(me, &state);
-        if !self.view.layout.is_primary(read.partition, me) {
+        if !self.view.layout().is_primary(read.partition, me) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
@@ -163,7 +167,7 @@ impl Shard {
             read.asked.remove(&from);
             return self.ask_missing(turn, id);
         }
-        if !self.view.layout.is_primary(read.partition, from) {
+        if !self.view.layout().is_primary(read.partition, from) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
@@ -185,7 +189,7 @@ impl Shard {
         let Some(read) = self.end_read(id) else { return };
         let behind = read.tally.behind();
         let state = read.tally.merged().clone();
-        let (answers, replicas) = (read.tally.answers(), self.view.layout.primaries(read.partition).len());
+        let (answers, replicas) = (read.tally.answers(), self.view.layout().primaries(read.partition).len());
         let result = ReadResult { state: state.clone(), answers, replicas, hinted: read.hinted };
         turn.answer(read.origin, Outcome::Read(result));
         self.repair(turn, read.partition, &read.key, &state, &behind);
@@ -200,7 +204,7 @@ impl Shard {
 
     /// Read repair. The state's own live dots go with it; its context is never handed on as seen dots.
     fn repair(&mut self, turn: &mut Turn<'_>, partition: PartitionId, key: &Key, state: &Filled, behind: &[NodeId]) {
-        let primaries = self.primaries(partition);
+        let primaries = self.replicas(partition);
         let (own, others): (Vec<NodeId>, Vec<NodeId>) =
             behind.iter().filter(|node| primaries.contains(node)).partition(|node| **node == self.me.node);
         if others.is_empty() && own.is_empty() {
@@ -212,7 +216,8 @@ impl Shard {
             let apply = Apply { key: key.clone(), state: state.clone(), dots: dots.clone(), after: After::Nothing };
             self.update(turn, partition, &key, UpdateStep::Apply(apply));
         }
-        turn.send(others, Message::Replicate { request: 0, key, state, dots, hint_for: Vec::new() });
+        let layout = self.view.layouts.newest().version;
+        turn.send(others, Message::Replicate { request: 0, key, state, dots, hint_for: Vec::new(), layout });
     }
 
     pub(super) fn read_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {

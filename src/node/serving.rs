@@ -17,6 +17,7 @@ pub(super) struct Incoming {
     pub(super) key: Key,
     pub(super) state: Filled,
     pub(super) dots: DotSet,
+    pub(super) layout: u64,
 }
 
 impl Shard {
@@ -28,10 +29,14 @@ impl Shard {
         key: &Key,
         known: Option<Known>,
         want: Want,
+        layout: u64,
     ) {
-        let partition = self.view.layout.partitioning.of(key);
+        let partition = self.view.layout().partitioning.of(key);
+        if self.is_history(from, layout) {
+            return turn.send(vec![from], Message::ReadAnswer { request, reply: ReadReply::Filling });
+        }
         let look = Look::Serve { to: from, request, known, want };
-        if !self.is_primary(partition) {
+        if !self.is_replica(partition) {
             return self.look_hints(turn, partition, key, look);
         }
         if !self.replica(partition).counts() {
@@ -58,13 +63,16 @@ impl Shard {
 
     /// A state to merge, or to hold for primaries that cannot be reached.
     pub(super) fn serve_replicate(&mut self, turn: &mut Turn<'_>, incoming: Incoming, hint_for: Vec<NodeId>) {
-        let Incoming { from, request, key, state, dots } = incoming;
-        let partition = self.view.layout.partitioning.of(&key);
+        let Incoming { from, request, key, state, dots, layout } = incoming;
+        let partition = self.view.layout().partitioning.of(&key);
+        if self.is_history(from, layout) {
+            return self.reply_refused(turn, from, request, Refusal::NotMine);
+        }
         if self.space == Space::Reserve && request != 0 && is_put(&state, &dots) {
             return self.reply_refused(turn, from, request, Refusal::DiskFull);
         }
         let after = After::Replied { to: from, request, actor: self.me.actor };
-        if self.is_primary(partition) {
+        if self.is_replica(partition) {
             let apply = Apply { key: key.clone(), state, dots, after };
             return self.update(turn, partition, &key, UpdateStep::Apply(apply));
         }
@@ -77,6 +85,12 @@ impl Shard {
         }
         let body = Body::Hint(HintBody { targets: hint_for, key, state, dots, minted: None });
         self.append(turn, partition, body, Published::default(), after);
+    }
+
+    /// Does the peer go by what no longer counts: a version that has ended, or its own life after it was declared dead?
+    /// Its quorums need not meet those of now (PROTOCOL R6).
+    pub(super) fn is_history(&self, peer: NodeId, layout: u64) -> bool {
+        layout < self.view.layouts.oldest().version || self.view.layouts.declared_dead(peer)
     }
 
     /// A peer reports on a state it was sent: a write's, or a hint's.

@@ -1,6 +1,7 @@
 //! One shard: the partitions `p % shards`, with everything that goes on in them.
 
 use super::appends::Appends;
+use super::change::Change;
 use super::counting::Counting;
 use super::exchange::Exchange;
 use super::forwards::Forward;
@@ -53,6 +54,7 @@ pub(super) struct Shard {
     pub(super) refilled: BTreeMap<NodeId, (Actor, Time)>,
     pub(super) space: Space,
     pub(super) minting: Minting,
+    pub(super) change: Change,
     clock: HybridTime,
     next_number: u64,
 }
@@ -125,6 +127,7 @@ impl Shard {
         let mut timers = Timers::default();
         timers.set(Time::default(), Timer::Exchange);
         timers.set(Time::default(), Timer::Hints);
+        timers.set(Time::default(), Timer::Layouts);
         Self {
             me,
             timings,
@@ -147,6 +150,7 @@ impl Shard {
             refilled: BTreeMap::new(),
             space: Space::default(),
             minting: Minting::Allowed,
+            change: Change::default(),
             clock: HybridTime::default(),
             next_number,
         }
@@ -154,6 +158,7 @@ impl Shard {
 
     /// One thing happened.
     pub(super) fn handle(&mut self, turn: &mut Turn<'_>, input: Input) {
+        self.take_layouts(turn);
         match input {
             Input::Command { request, command } => {
                 self.begin(turn, Origin::Client { request }, command, Claim::Complete);
@@ -185,10 +190,12 @@ impl Shard {
                 self.begin(turn, Origin::Peer { node: from, request }, command, claim);
             }
             Message::Forwarded { request, outcome } => self.forwarded(turn, from, request, outcome),
-            Message::Read { request, key, known, want } => self.serve_read(turn, from, request, &key, known, want),
+            Message::Read { request, key, known, want, layout } => {
+                self.serve_read(turn, from, request, &key, known, want, layout);
+            }
             Message::ReadAnswer { request, reply } => self.read_answered(turn, from, request, reply),
-            Message::Replicate { request, key, state, dots, hint_for } => {
-                let incoming = super::serving::Incoming { from, request, key, state, dots };
+            Message::Replicate { request, key, state, dots, hint_for, layout } => {
+                let incoming = super::serving::Incoming { from, request, key, state, dots, layout };
                 self.serve_replicate(turn, incoming, hint_for);
             }
             Message::Replicated { request, reply } => self.replicated(turn, from, request, reply),
@@ -223,6 +230,7 @@ impl Shard {
             Timer::Exchange => self.exchange_round(turn),
             Timer::Session(id) => self.session_overdue(turn, id),
             Timer::Hints => self.drain_hints(turn),
+            Timer::Layouts => self.look_at_layouts(turn),
             Timer::WriteContexts(id) => self.contexts_overdue(turn, id),
             Timer::WriteHint(id) => self.hint_unacknowledged(turn, id),
             Timer::WriteDeadline(id) => self.write_overdue(turn, id),
@@ -260,6 +268,7 @@ impl Shard {
                 self.hints.retry(node);
             }
         }
+        self.take_layouts(turn);
         self.timers.set(turn.now.time, Timer::Hints);
     }
 
@@ -309,12 +318,9 @@ impl Shard {
         })
     }
 
-    pub(super) fn primaries(&self, partition: PartitionId) -> Vec<NodeId> {
-        self.view.layout.primaries(partition).to_vec()
-    }
-
+    /// Does this node own the partition in the version that reads go by?
     pub(super) fn is_primary(&self, partition: PartitionId) -> bool {
-        self.view.layout.primaries(partition).contains(&self.me.node)
+        self.view.layout().primaries(partition).contains(&self.me.node)
     }
 
     /// Up nodes, those that answer before those that have fallen silent, else in the order given.

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Exchange,
     /// Time to look at the hints.
     Hints,
+    /// Time to look at what a change of the layout still needs.
+    Layouts,
 }
 
 /// The set of deadlines; the next one is the minimum. Each name is in it once.

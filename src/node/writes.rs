@@ -15,7 +15,7 @@ use crate::base::{Key, Mutation, NodeId, Time, WallTime, broken};
 use crate::causal::{Content, Dot, DotSet, Filled, Object, bytes_of_all};
 use crate::replication::{
     Claim, Command, Condition, Copy, Failure, Message, NewContent, Operation, Options, Outcome, ReadReply, ReadTally,
-    Sloppiness, StoreReply, Want, WriteResult, WriteTally,
+    Sloppiness, StoreReply, TallyRow, Want, WriteResult, WriteTally,
 };
 use crate::ring::PartitionId;
 use crate::store::{Body, HintBody, Published};
@@ -42,11 +42,24 @@ pub(super) struct Write {
     awaited: BTreeSet<NodeId>,
     gathering: Gathering,
     tally: WriteTally,
+    /// The coordinator's own, as of when it began.
+    seat: Seat,
+    /// The layouts' revision under which it began.
+    pub(super) revision: u64,
     minted: Option<Minted>,
     /// Primaries without the write, and who stands in for them.
     missing: BTreeMap<NodeId, StandIn>,
     /// Fallbacks not asked yet, last first.
     fallbacks: Vec<NodeId>,
+}
+
+/// What the coordinator is to the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// Owner in a live version of the layout: the write goes into its own table.
+    Replica,
+    /// It stands in for owners that cannot be reached, and holds hints.
+    Fallback,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,21 +93,18 @@ enum StandIn {
 
 impl Shard {
     pub(super) fn begin_write(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command, claim: Claim) {
-        let partition = self.view.layout.partitioning.of(&command.key);
-        let primaries = self.primaries(partition);
-        let Some(required) = command.options.w.of(primaries.len()) else {
-            return turn.fail(origin, Failure::QuorumTooLarge { replicas: primaries.len() });
+        let partition = self.view.layout().partitioning.of(&command.key);
+        let rows = match self.rows_of(partition, &command.options) {
+            Ok(rows) => rows,
+            Err(failure) => return turn.fail(origin, failure),
         };
-        let primary = self.is_primary(partition);
-        let complete = self.replica(partition).counts();
-        let reachable = self.reachable(partition, command.options.sloppiness);
-        if reachable < required {
-            return turn.fail(origin, Failure::TooFewReplicas { required, reachable });
-        }
+        let ready = match claim {
+            Claim::Complete => self.is_primary(partition) && self.replica(partition).counts(),
+            Claim::Any => self.is_replica(partition),
+        };
         let has_room = self.has_room_for(&command.operation);
-        let mints = self.may_mint(partition);
-        if primary && has_room && mints && (complete || claim == Claim::Any) {
-            return self.coordinate(turn, origin, command, required);
+        if ready && has_room && self.may_mint(partition) {
+            return self.coordinate(turn, origin, command, rows);
         }
         match origin {
             Origin::Peer { .. } if !has_room => turn.fail(origin, Failure::DiskFull),
@@ -108,31 +118,29 @@ impl Shard {
         self.space == Space::Plenty || !matches!(operation, Operation::Write { content: Some(_), .. })
     }
 
-    /// How many nodes could hold a copy.
-    fn reachable(&self, partition: PartitionId, sloppiness: Sloppiness) -> usize {
-        let layout = &self.view.layout;
-        let fallbacks = if sloppiness == Sloppiness::Sloppy { layout.fallbacks(partition) } else { &[] };
-        layout.primaries(partition).iter().chain(fallbacks).filter(|node| self.view.is_up(**node)).count()
-    }
-
-    /// Coordinates here: as a primary, or as a fallback when no primary can be reached.
-    pub(super) fn coordinate(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command, required: usize) {
+    /// Coordinates here: as an owner, or as a fallback when no owner can be reached.
+    pub(super) fn coordinate(&mut self, turn: &mut Turn<'_>, origin: Origin, command: Command, rows: Vec<TallyRow>) {
         let Command { key, operation: Operation::Write { content, seen, condition }, options } = command else {
             return;
         };
-        let partition = self.view.layout.partitioning.of(&key);
+        let partition = self.view.layout().partitioning.of(&key);
         let id = self.number();
         let now = turn.now.time;
         let deadline = now + Duration::from_millis(options.timeout_ms);
-        let others: Vec<NodeId> = self.primaries(partition).into_iter().filter(|node| *node != self.me.node).collect();
-        let mut fallbacks = self.askable(self.view.layout.fallbacks(partition), now);
+        let replicas = self.replicas(partition);
+        let others: Vec<NodeId> = replicas.iter().copied().filter(|node| *node != self.me.node).collect();
+        let mut fallbacks = self.askable(self.view.layout().fallbacks(partition), now);
+        fallbacks.retain(|node| !replicas.contains(node));
         fallbacks.reverse();
-        let mut unasked = self.askable(&others, now);
+        // Contexts are read like everything else: by the version whose data is complete.
+        let mut unasked = self.askable(self.view.layout().primaries(partition), now);
         unasked.reverse();
         let write = Write {
             origin: Some(origin),
             contexts: ReadTally::new(self.contexts_needed(partition)),
-            tally: WriteTally::new(required, options.sloppiness),
+            tally: WriteTally::new(rows, options.sloppiness),
+            seat: if replicas.contains(&self.me.node) { Seat::Replica } else { Seat::Fallback },
+            revision: self.view.layouts.revision,
             missing: others.into_iter().map(|node| (node, StandIn::Nobody)).collect(),
             gathering: Gathering::Contexts,
             minted: None,
@@ -159,7 +167,7 @@ impl Shard {
 
     /// How many other replicas' contexts make a quorum with one's own.
     fn contexts_needed(&mut self, partition: PartitionId) -> usize {
-        let primaries = self.primaries(partition).len();
+        let primaries = self.view.layout().primaries(partition).len();
         let own = usize::from(self.is_primary(partition) && self.replica(partition).counts());
         (primaries / 2 + 1).saturating_sub(own)
     }
@@ -175,7 +183,8 @@ impl Shard {
             return;
         }
         write.awaited.extend(&asked);
-        let message = Message::Read { request: id, key: write.key.clone(), known: None, want: Want::Outline };
+        let (key, layout) = (write.key.clone(), self.view.layout().version);
+        let message = Message::Read { request: id, key, known: None, want: Want::Outline, layout };
         let timeout_ms = write.options.timeout_ms;
         let half_time = write.deadline - Duration::from_millis(timeout_ms / 2);
         let hedge = self.hedge_after(asked.first().copied(), timeout_ms);
@@ -236,7 +245,7 @@ impl Shard {
             return self.write_failed(turn, id, Failure::TooFewReplicas { required, reachable: answers });
         }
         let (partition, key) = (write.partition, write.key.clone());
-        if self.view.layout.is_primary(partition, self.me.node) {
+        if write.seat == Seat::Replica {
             self.update(turn, partition, &key, UpdateStep::Coordinate { write: id });
         } else {
             // What the hints have seen is one more answer. It is not the object's own state: the values stay
@@ -249,7 +258,10 @@ impl Shard {
     /// Reads, supersedes, mints, appends: one step on the pending state.
     pub(super) fn mint(&mut self, turn: &mut Turn<'_>, id: u64, object: Object, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
-        let (partition, primary) = (write.partition, self.view.layout.is_primary(write.partition, self.me.node));
+        let (partition, primary) = (write.partition, write.seat == Seat::Replica);
+        if primary && !self.is_replica(partition) {
+            return self.write_failed(turn, id, Failure::NotReady);
+        }
         let complete = self.replicas.get(&partition).is_none_or(|replica| replica.counts());
         let own = match (primary, self.replicas.get(&partition)) {
             (true, Some(replica)) => replica.fill_pending(object),
@@ -292,7 +304,7 @@ impl Shard {
         context.insert(dot);
         let result = WriteResult {
             created: visible.versions.is_empty(),
-            replicas: write.missing.len() + usize::from(primary),
+            replicas: self.view.layout().primaries(partition).len(),
             context,
             live,
             acks: 0,
@@ -336,7 +348,7 @@ impl Shard {
     fn append_minted(&mut self, turn: &mut Turn<'_>, id: u64, state: Filled, dot: Dot, slot: Published) {
         let Some(write) = self.writes.get(&id) else { return };
         let (partition, key) = (write.partition, write.key.clone());
-        if self.is_primary(partition) {
+        if write.seat == Seat::Replica {
             let body = self.replica(partition).object_body(&key, state, dot.into(), Some(dot.counter));
             return self.append(turn, partition, body, slot, After::Coordinated { write: id });
         }
@@ -366,8 +378,11 @@ impl Shard {
         let refilled = self.refilled(turn.now.time);
         let (me, actor) = (self.me.node, self.me.actor);
         let Some(write) = self.writes.get_mut(&id) else { return };
-        let primary = self.view.layout.is_primary(write.partition, me);
-        write.tally.acknowledge(me, actor, if primary { Copy::Primary } else { Copy::Hint }, &refilled);
+        let copy = if write.seat == Seat::Replica { Copy::Primary } else { Copy::Hint };
+        if copy == Copy::Hint {
+            write.tally.stands_in(me, write.missing.keys().copied());
+        }
+        write.tally.acknowledge(me, actor, copy, &refilled);
         if let Some(minted) = &mut write.minted {
             minted.durable = Durability::Here;
         }
@@ -384,8 +399,9 @@ impl Shard {
         let view = &self.view;
         let (up, down): (Vec<NodeId>, Vec<NodeId>) = write.missing.keys().copied().partition(|node| view.is_up(*node));
         let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
-        let message = Message::Replicate { request: id, key, state, dots, hint_for: Vec::new() };
-        if self.view.layout.is_primary(write.partition, self.me.node) {
+        let layout = self.view.layouts.newest().version;
+        let message = Message::Replicate { request: id, key, state, dots, hint_for: Vec::new(), layout };
+        if write.seat == Seat::Replica {
             up.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
             turn.send(up, message);
             for node in down {
@@ -405,8 +421,10 @@ impl Shard {
         let rest = write.fallbacks.len().saturating_sub(wanted);
         let to = write.fallbacks.split_off(rest);
         let hint_for: Vec<NodeId> = write.missing.keys().copied().collect();
+        to.iter().for_each(|fallback| write.tally.stands_in(*fallback, hint_for.iter().copied()));
         let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
-        turn.send(to, Message::Replicate { request: id, key, state, dots, hint_for });
+        let layout = self.view.layouts.newest().version;
+        turn.send(to, Message::Replicate { request: id, key, state, dots, hint_for, layout });
     }
 
     /// Asks the next fallback to hold a hint for a primary that does not have the write.
@@ -420,7 +438,9 @@ impl Shard {
         let (dots, state, key) = (DotSet::from(minted.dot), minted.state.clone(), write.key.clone());
         if let Some(fallback) = write.fallbacks.pop() {
             *slot = StandIn::Asked(fallback);
-            let message = Message::Replicate { request: id, key, state, dots, hint_for: vec![primary] };
+            write.tally.stands_in(fallback, [primary]);
+            let layout = self.view.layouts.newest().version;
+            let message = Message::Replicate { request: id, key, state, dots, hint_for: vec![primary], layout };
             return turn.send(vec![fallback], message);
         }
         // No other node is left: the coordinator keeps the hint. Its copy counts already, and once.
@@ -440,7 +460,7 @@ impl Shard {
         }
         let late: Vec<NodeId> =
             write.missing.iter().filter(|(_, stand_in)| **stand_in != StandIn::Holds).map(|(node, _)| *node).collect();
-        if self.view.layout.is_primary(write.partition, self.me.node) {
+        if write.seat == Seat::Replica {
             for primary in late {
                 self.stand_in_for(turn, id, primary);
             }
@@ -454,7 +474,7 @@ impl Shard {
     /// A replica or a stand-in reports on a write.
     pub(super) fn write_replicated(&mut self, turn: &mut Turn<'_>, from: NodeId, id: u64, reply: StoreReply) {
         let Some(write) = self.writes.get_mut(&id) else { return };
-        let primary = self.view.layout.is_primary(write.partition, from);
+        let primary = self.view.layouts.is_replica(write.partition, from);
         match reply {
             StoreReply::Durable { actor, refilled } => {
                 let copy = if primary { Copy::Primary } else { Copy::Hint };
@@ -491,10 +511,21 @@ impl Shard {
             turn.answer(origin, Outcome::Written(WriteResult { acks, hinted, ..minted.result.clone() }));
         }
         let cared_for = write.missing.values().all(|stand_in| *stand_in == StandIn::Holds);
-        let fallback = !self.view.layout.is_primary(write.partition, self.me.node);
+        let fallback = write.seat == Seat::Fallback;
         if write.origin.is_none() && (cared_for || fallback) {
             self.end_write(id);
         }
+    }
+
+    /// Versions of the layout have ended: neither they nor those who own nothing any more are waited for.
+    pub(super) fn forget_ended_versions(&mut self, turn: &mut Turn<'_>) {
+        let layouts = std::sync::Arc::clone(&self.view.layouts);
+        for write in self.writes.values_mut() {
+            write.tally.forget_before(layouts.oldest().version);
+            write.missing.retain(|node, _| layouts.is_replica(write.partition, *node));
+        }
+        let open: Vec<u64> = self.writes.keys().copied().collect();
+        open.into_iter().for_each(|id| self.settle_write(turn, id));
     }
 
     /// Nothing more is to come of it.

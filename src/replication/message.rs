@@ -38,6 +38,8 @@ pub enum Message {
         known: Option<Known>,
         /// With values or without.
         want: Want,
+        /// The layout version that the asker reads by.
+        layout: u64,
     },
     /// Answers a read, from the durable state at one instant.
     ReadAnswer {
@@ -58,6 +60,8 @@ pub enum Message {
         dots: DotSet,
         /// Empty: the receiver is a primary. Else it holds a hint for these.
         hint_for: Vec<NodeId>,
+        /// The newest layout version that the sender counts copies by.
+        layout: u64,
     },
     /// Answers a replicate.
     Replicated {
@@ -173,7 +177,7 @@ pub enum ReadReply {
     State(Filled),
     /// The state without values.
     Outline(Outline),
-    /// The replica is filling: it does not count (PROTOCOL R6).
+    /// The replica is filling: it does not count (PROTOCOL R6). Nor does one to which the asker's layout is history.
     Filling,
     /// It could not be read: an error is never "not found".
     Failed,
@@ -205,7 +209,7 @@ pub enum Refusal {
     Overloaded,
     /// The receiver cannot read what it holds of the key.
     Unreadable,
-    /// The receiver is not what the sender takes it for under its layout.
+    /// The receiver is not what the sender takes it for under its layout, or that layout has ended.
     NotMine,
 }
 

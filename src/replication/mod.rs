@@ -21,4 +21,4 @@ pub use message::{
     Claim, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want,
 };
 pub use read_tally::ReadTally;
-pub use write_tally::{Copy, WriteTally};
+pub use write_tally::{Copy, TallyRow, WriteTally};

@@ -2,20 +2,37 @@
 
 use crate::base::{Mutation, NodeId, broken};
 use crate::causal::Actor;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Sloppiness;
 
-/// Counts durable copies of one write by distinct node and disk. Pure: acknowledgements in, count out.
+/// Counts durable copies of one write by distinct node and disk, in each live version of the layout. Pure:
+/// acknowledgements in, count out.
 #[derive(Debug, Clone)]
 pub struct WriteTally {
-    required: usize,
+    /// Never empty.
+    rows: Vec<TallyRow>,
     sloppiness: Sloppiness,
     /// Which disk of each node has it, and as what.
     copies: BTreeMap<NodeId, (Actor, Copy)>,
+    /// For whom each holder of a hint was asked to stand in.
+    stand_ins: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// The newest disk of each node that any acknowledger has helped to fill.
     refilled: BTreeMap<NodeId, Actor>,
     hint_acknowledgements: usize,
+}
+
+/// The owners of the key in one live version of the layout, and how many of them must have the write. A replica that
+/// moves and its replacement are one slot: each version counts its own, so nothing more is needed than at rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TallyRow {
+    /// The version.
+    pub version: u64,
+    /// Durable copies it needs.
+    pub required: usize,
+    /// Its owners.
+    pub replicas: Vec<NodeId>,
 }
 
 /// What an acknowledged copy is.
@@ -28,10 +45,22 @@ pub enum Copy {
 }
 
 impl WriteTally {
-    /// A tally that needs `required` copies.
-    pub fn new(required: usize, sloppiness: Sloppiness) -> Self {
-        let (copies, refilled) = Default::default();
-        Self { required, sloppiness, copies, refilled, hint_acknowledgements: 0 }
+    /// A tally that needs enough copies in each of these rows, of which there is one at least.
+    pub fn new(rows: Vec<TallyRow>, sloppiness: Sloppiness) -> Self {
+        let (copies, stand_ins, refilled) = Default::default();
+        Self { rows, sloppiness, copies, stand_ins, refilled, hint_acknowledgements: 0 }
+    }
+
+    /// This fallback is asked to hold a hint for these.
+    pub fn stands_in(&mut self, fallback: NodeId, targets: impl IntoIterator<Item = NodeId>) {
+        self.stand_ins.entry(fallback).or_default().extend(targets);
+    }
+
+    /// Versions before this one have ended: nobody reads by them any more.
+    pub fn forget_before(&mut self, oldest: u64) {
+        if self.rows.iter().any(|row| row.version >= oldest) {
+            self.rows.retain(|row| row.version >= oldest);
+        }
     }
 
     /// A durable acknowledgement. `refilled` names nodes whose earlier disk is lost: acknowledgements
@@ -54,28 +83,25 @@ impl WriteTally {
         self.refilled.insert(node, actor);
     }
 
-    /// Durable copies on distinct nodes.
+    /// Durable copies on distinct nodes, in the version that lacks most.
     pub fn acks(&self) -> usize {
-        if broken(Mutation::CountHintHolderTwice) {
-            let primaries = self.copies.values().filter(|(_, copy)| *copy == Copy::Primary).count();
-            return primaries + self.hint_acknowledgements;
-        }
-        self.counting().count()
+        self.neediest().map_or(0, |row| self.acks_of(row))
     }
 
     /// How many of them are hints.
     pub fn hinted(&self) -> usize {
-        self.counting().filter(|copy| *copy == Copy::Hint).count()
+        self.neediest().map_or(0, |row| self.counting(row).filter(|copy| *copy == Copy::Hint).count())
     }
 
-    /// How many are needed.
+    /// How many are needed there.
     pub fn required(&self) -> usize {
-        self.required
+        self.neediest().map_or(0, |row| row.required)
     }
 
-    /// Enough copies.
+    /// Enough copies in every version.
     pub fn is_enough(&self) -> bool {
-        self.acks() >= self.required
+        let mut counted = self.rows.iter().filter(|row| !broken(Mutation::WriteNewestOnly) || self.is_newest(row));
+        counted.all(|row| self.acks_of(row) >= row.required)
     }
 
     /// Has this node acknowledged?
@@ -83,12 +109,37 @@ impl WriteTally {
         self.copies.contains_key(&node)
     }
 
-    fn counting(&self) -> impl Iterator<Item = Copy> + '_ {
+    /// The row that lacks most copies, the first of equals.
+    fn neediest(&self) -> Option<&TallyRow> {
+        self.rows.iter().max_by_key(|row| (row.required.saturating_sub(self.acks_of(row)), Reverse(row.version)))
+    }
+
+    fn is_newest(&self, row: &TallyRow) -> bool {
+        self.rows.iter().all(|other| other.version <= row.version)
+    }
+
+    fn acks_of(&self, row: &TallyRow) -> usize {
+        if broken(Mutation::CountHintHolderTwice) {
+            let primaries = self.copies.values().filter(|(_, copy)| *copy == Copy::Primary).count();
+            return primaries + self.hint_acknowledgements;
+        }
+        self.counting(row).count()
+    }
+
+    /// A hint counts where one of those it is for is an owner.
+    fn counting<'a>(&'a self, row: &'a TallyRow) -> impl Iterator<Item = Copy> + 'a {
         self.copies.iter().filter_map(|(node, (actor, copy))| {
             let lost = self.refilled.get(node).is_some_and(|newer| newer != actor) && !broken(Mutation::AckOldDisk);
-            let counts = *copy == Copy::Primary || self.sloppiness == Sloppiness::Sloppy;
+            let counts = match copy {
+                Copy::Primary => row.replicas.contains(node),
+                Copy::Hint => self.sloppiness == Sloppiness::Sloppy && self.stands_in_for_one_of(row, *node),
+            };
             (counts && !lost).then_some(*copy)
         })
+    }
+
+    fn stands_in_for_one_of(&self, row: &TallyRow, holder: NodeId) -> bool {
+        self.stand_ins.get(&holder).is_some_and(|targets| targets.iter().any(|target| row.replicas.contains(target)))
     }
 }
 
@@ -98,10 +149,19 @@ mod tests {
 
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
+    const C: NodeId = NodeId(3);
+    const D: NodeId = NodeId(4);
+
+    /// One version, whose owners are A, C and D; B is asked for hints for C.
+    fn tally(required: usize, sloppiness: Sloppiness) -> WriteTally {
+        let mut tally = WriteTally::new(vec![TallyRow { version: 1, required, replicas: vec![A, C, D] }], sloppiness);
+        tally.stands_in(B, [C]);
+        tally
+    }
 
     #[test]
     fn a_node_counts_once_however_many_hints_it_holds() {
-        let mut tally = WriteTally::new(3, Sloppiness::Sloppy);
+        let mut tally = tally(3, Sloppiness::Sloppy);
         tally.acknowledge(A, Actor(1), Copy::Primary, &[]);
         tally.acknowledge(B, Actor(2), Copy::Hint, &[]);
         tally.acknowledge(B, Actor(2), Copy::Hint, &[]);
@@ -111,18 +171,37 @@ mod tests {
 
     #[test]
     fn a_strict_write_counts_primaries_only() {
-        let mut tally = WriteTally::new(2, Sloppiness::Strict);
+        let mut tally = tally(2, Sloppiness::Strict);
         tally.acknowledge(A, Actor(1), Copy::Primary, &[]);
         tally.acknowledge(B, Actor(2), Copy::Hint, &[]);
         assert!(!tally.is_enough());
     }
 
+    /// Rule: invariant 9. A, B and C own the key until now, A, B and D from now on.
+    #[test]
+    fn a_write_needs_its_quorum_in_every_live_version() {
+        let row = |version, replicas: [NodeId; 3]| TallyRow { version, required: 2, replicas: replicas.to_vec() };
+        let mut tally = WriteTally::new(vec![row(1, [A, B, C]), row(2, [A, B, D])], Sloppiness::Sloppy);
+        tally.acknowledge(A, Actor(1), Copy::Primary, &[]);
+        tally.acknowledge(C, Actor(3), Copy::Primary, &[]);
+        assert_eq!((tally.acks(), tally.is_enough()), (1, false), "enough of the old version alone");
+        tally.stands_in(NodeId(5), [D]);
+        tally.acknowledge(NodeId(5), Actor(5), Copy::Hint, &[]);
+        assert_eq!((tally.acks(), tally.hinted(), tally.is_enough()), (2, 0, true));
+        let mut other = WriteTally::new(vec![row(1, [A, B, C]), row(2, [A, B, D])], Sloppiness::Strict);
+        other.acknowledge(D, Actor(4), Copy::Primary, &[]);
+        other.acknowledge(B, Actor(2), Copy::Primary, &[]);
+        assert!(!other.is_enough(), "enough of the new version alone");
+        other.forget_before(2);
+        assert!(other.is_enough(), "the old version has ended");
+    }
+
     #[test]
     fn an_acknowledgement_of_a_lost_disk_counts_no_more() {
-        let mut tally = WriteTally::new(2, Sloppiness::Sloppy);
+        let mut tally = tally(2, Sloppiness::Sloppy);
         tally.acknowledge(A, Actor(1), Copy::Primary, &[]);
-        tally.acknowledge(B, Actor(2), Copy::Primary, &[(A, Actor(9))]);
-        assert_eq!(tally.acks(), 1, "B has helped A's new disk to fill, so A's old one is gone");
+        tally.acknowledge(D, Actor(2), Copy::Primary, &[(A, Actor(9))]);
+        assert_eq!(tally.acks(), 1, "D has helped A's new disk to fill, so A's old one is gone");
         tally.acknowledge(NodeId(3), Actor(3), Copy::Primary, &[]);
         assert!(tally.is_enough());
     }
@@ -131,7 +210,7 @@ mod tests {
     #[test]
     fn counting_a_hint_holder_twice_is_caught() {
         crate::base::mutation::activate(Some(Mutation::CountHintHolderTwice));
-        let mut tally = WriteTally::new(3, Sloppiness::Sloppy);
+        let mut tally = tally(3, Sloppiness::Sloppy);
         tally.acknowledge(B, Actor(2), Copy::Hint, &[]);
         tally.acknowledge(B, Actor(2), Copy::Hint, &[]);
         let acks = tally.acks();

@@ -305,6 +305,8 @@ impl Driver {
                     let _ = waiting.send(outcome);
                 }
             }
+            // The control is told by its own channel.
+            Effect::Drained { .. } | Effect::Filled { .. } => {}
             Effect::Notice(notice) => self.metrics.count_notice(notice),
         }
     }
@@ -334,7 +336,7 @@ impl Driver {
     fn publish_status(&mut self) {
         let (view, stale) = (&self.view, std::mem::take(&mut self.holdings_stale));
         let held = |partition| Some(holding(partition, &self.node.partition_report(partition)?));
-        let holdings = stale.then(|| view.layout.partitions_of(view.me).filter_map(held).collect());
+        let holdings = stale.then(|| view.layout().partitions_of(view.me).filter_map(held).collect());
         self.board.put(self.shard, self.node.status(), holdings);
         if let Some(lead) = &self.lead
             && let Some((node, holdings)) = self.board.whole()

@@ -23,7 +23,7 @@ use super::unknown_files;
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
-use crate::node::{Control, Sharding, View};
+use crate::node::{Control, LiveLayouts, Sharding, View};
 use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Recovered};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -57,8 +57,11 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
     let (leave, leaving) = watch::channel(false);
-    let view =
-        Arc::new(View { me: identity.node, layout: Arc::new(identity.layout.clone()), peers: Default::default() });
+    let view = Arc::new(View {
+        me: identity.node,
+        layouts: Arc::new(LiveLayouts::only(Arc::new(identity.layout.clone()))),
+        peers: Default::default(),
+    });
     let (members_sender, members) = watch::channel(Arc::new(Members::none(Arc::clone(&view))));
     let seat = Seat { members: members_sender, links: transport.connected(), stop: leaving };
     let thread = start_membership(&settings, &identity, &view, me, &tls, seat)?;
@@ -314,7 +317,7 @@ fn start_membership(
             return Err(cannot_listen("membership address", address, &error));
         }
     };
-    let control = Control::new(view.me, Arc::clone(&view.layout), detector);
+    let control = Control::new(view.me, Arc::clone(view.layout()), detector);
     let Seat { members, links, stop } = seat;
     let task = MembershipTask { control, endpoint, wall_clock: system_wall_clock, links, members, stop, lost: None };
     std::thread::Builder::new()

@@ -211,7 +211,7 @@ pub(super) struct StatusSource {
 impl StatusSource {
     /// The layout's rows are made once: they change only with the layout.
     pub(super) fn new(view: &Arc<View>, name: &str) -> Self {
-        let layout = &view.layout;
+        let layout = view.layout();
         let row = |partition| PartitionRow {
             primaries: layout.primaries(partition).to_vec(),
             fallbacks: layout.fallbacks(partition).to_vec(),
@@ -236,9 +236,9 @@ impl StatusSource {
         ClusterStatus {
             node: self.node.clone(),
             members,
-            layout_version: view.layout.version,
-            partitions: view.layout.partitioning.count(),
-            replicas: view.layout.replicas,
+            layout_version: view.layout().version,
+            partitions: view.layout().partitioning.count(),
+            replicas: view.layout().replicas,
             hints: node
                 .hints
                 .iter()
@@ -256,8 +256,8 @@ impl StatusSource {
     /// Why clients should be sent elsewhere: too few nodes for a quorum, or data still to be copied.
     fn reasons(&self, view: &View, node: &crate::node::NodeStatus) -> Vec<String> {
         let mut reasons = Vec::new();
-        let (up, all) = (view.layout.nodes.iter().filter(|n| view.is_up(n.id)).count(), view.layout.nodes.len());
-        let needed = view.layout.copies() / 2 + 1;
+        let (up, all) = (view.layout().nodes.iter().filter(|n| view.is_up(n.id)).count(), view.layout().nodes.len());
+        let needed = view.layout().copies() / 2 + 1;
         if up < needed {
             reasons.push(format!("{up} of {all} nodes can be reached, a quorum needs {needed}"));
         }

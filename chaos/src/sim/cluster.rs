@@ -3,7 +3,7 @@
 use super::swarm::Swarm;
 use dunlin::base::{ClusterId, NodeId, Random};
 use dunlin::membership::Identity;
-use dunlin::node::{PeerState, View};
+use dunlin::node::{LiveLayouts, PeerState, View};
 use dunlin::ring::{Layout, LayoutNode, Partitioning};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) fn view_of(layout: &Arc<Layout>, me: usize, up: &[Option<u64>]) -> Ar
     };
     let others = layout.nodes.iter().enumerate().filter(|(number, _)| *number != me);
     let peers: BTreeMap<NodeId, PeerState> = others.map(|(number, node)| (node.id, state(number))).collect();
-    Arc::new(View { me: layout.nodes[me].id, layout: layout.clone(), peers })
+    Arc::new(View { me: layout.nodes[me].id, layouts: Arc::new(LiveLayouts::only(layout.clone())), peers })
 }
 
 /// What a node's detector says of it.

@@ -202,11 +202,11 @@ impl Process for Toy {
 
 impl Toy {
     fn partition(&self, key: &Key) -> PartitionId {
-        self.view.layout.partitioning.of(key)
+        self.view.layout().partitioning.of(key)
     }
 
     fn primaries(&self, key: &Key) -> Vec<NodeId> {
-        self.view.layout.primaries(self.partition(key)).to_vec()
+        self.view.layout().primaries(self.partition(key)).to_vec()
     }
 
     fn others(&self, key: &Key) -> Vec<NodeId> {
@@ -233,7 +233,7 @@ impl Toy {
         self.jobs.insert(number, job);
         effects.push(Effect::Send {
             to,
-            message: Message::Read { request: number, key, known: None, want: Want::Values },
+            message: Message::Read { request: number, key, known: None, want: Want::Values, layout: 1 },
         });
         self.gathered(number, effects);
     }
@@ -297,7 +297,7 @@ impl Toy {
 
     /// Enough have told what they have: answer a read, or write on top of it.
     fn gathered(&mut self, number: u64, effects: &mut Vec<Effect>) {
-        let replicas = self.view.layout.copies();
+        let replicas = self.view.layout().copies();
         let Some(job) = self.jobs.get(&number) else { return };
         let needed = job.command.options.r.of(replicas).unwrap_or(replicas);
         let alone = self.flaw == Flaw::ReadsAlone;
@@ -351,7 +351,7 @@ impl Toy {
             context,
             live,
             acks: 0,
-            replicas: self.view.layout.copies(),
+            replicas: self.view.layout().copies(),
             hinted: 0,
             written_at: HybridTime::default(),
             expires_at: None,
@@ -361,7 +361,7 @@ impl Toy {
         self.append(Then::Own(number, key.clone()), &key, state, effects);
         if self.flaw == Flaw::AnswersEarly {
             if let Some(job) = self.jobs.get_mut(&number) {
-                job.from.extend(self.view.layout.nodes.iter().map(|node| node.id));
+                job.from.extend(self.view.layout().nodes.iter().map(|node| node.id));
             }
             self.replicated(number, effects);
         }
@@ -400,13 +400,19 @@ impl Toy {
 
     fn replicate(&mut self, request: u64, key: &Key, effects: &mut Vec<Effect>) {
         let Some(state) = self.durable.get(key).cloned() else { return };
-        let message =
-            Message::Replicate { request, key: key.clone(), state, dots: DotSet::EMPTY, hint_for: Vec::new() };
+        let message = Message::Replicate {
+            request,
+            key: key.clone(),
+            state,
+            dots: DotSet::EMPTY,
+            hint_for: Vec::new(),
+            layout: 1,
+        };
         effects.push(Effect::Send { to: self.others(key), message });
     }
 
     fn replicated(&mut self, number: u64, effects: &mut Vec<Effect>) {
-        let replicas = self.view.layout.copies();
+        let replicas = self.view.layout().copies();
         let Some(job) = self.jobs.get(&number) else { return };
         let Stage::Store(result) = &job.stage else { return };
         if job.from.len() >= job.command.options.w.of(replicas).unwrap_or(replicas) {

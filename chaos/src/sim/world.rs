@@ -337,6 +337,7 @@ impl World {
                 self.note(node, "resume", shard as u64, 0);
             }
             Effect::Answer { request, outcome } => self.answer(node, request, outcome),
+            Effect::Drained { .. } | Effect::Filled { .. } => {}
             Effect::Notice(notice) => self.tally.count(&format!("{notice:?}")),
         }
     }

@@ -87,7 +87,7 @@ impl LayoutKeeper {
     /// A keeper for the node `me` that goes on from this durable state. [`LayoutKeeper::live`] is its revision 1: the
     /// shards begin with it, and the driver says `Drained` of it once they have given up what it names.
     pub fn new(me: NodeId, timings: LayoutTimings, state: LayoutState, random: Random) -> Self {
-        let live = Arc::new(live_of(&state, 1));
+        let live = Arc::new(live_of(me, &state, 1));
         Self {
             me,
             timings,
@@ -225,8 +225,8 @@ impl LayoutKeeper {
     }
 
     fn publish(&mut self, turn: &mut Turn<'_>) {
-        let live = live_of(&self.saved, self.live.revision);
-        if live == *self.live {
+        let live = live_of(self.me, &self.saved, self.live.revision);
+        if live == (LiveLayouts { acknowledged: live.acknowledged, ..(*self.live).clone() }) {
             return;
         }
         let live = Arc::new(LiveLayouts { revision: live.revision + 1, ..live });
@@ -263,12 +263,13 @@ impl Announcement {
     }
 }
 
-fn live_of(state: &LayoutState, revision: u64) -> LiveLayouts {
+fn live_of(me: NodeId, state: &LayoutState, revision: u64) -> LiveLayouts {
     LiveLayouts {
         revision,
         versions: state.versions.clone(),
         ending: state.ending.clone(),
         reading: state.reading,
         settled: state.settled(),
+        acknowledged: state.trackers.of(me).acknowledged,
     }
 }

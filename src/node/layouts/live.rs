@@ -25,13 +25,17 @@ pub struct LiveLayouts {
     pub reading: u64,
     /// Every node that counts has acknowledged this version. It may lie outside of `versions`.
     pub settled: u64,
+    /// This node has acknowledged this version: what it owns by later ones alone it must first give up, for whatever is
+    /// here of it is from another time. It may lie outside of `versions`, and is no reason to publish.
+    pub acknowledged: u64,
 }
 
 impl LiveLayouts {
     /// One version alone, settled: a cluster at rest.
     pub fn only(layout: Arc<Layout>) -> Self {
         let version = layout.version;
-        Self { revision: 1, versions: vec![layout], ending: Vec::new(), reading: version, settled: version }
+        let (versions, ending) = (vec![layout], Vec::new());
+        Self { revision: 1, versions, ending, reading: version, settled: version, acknowledged: version }
     }
 
     /// The version in force: whose nodes decide the next one.
@@ -63,6 +67,22 @@ impl LiveLayouts {
     /// Does the node own the partition in any live version?
     pub fn is_replica(&self, partition: PartitionId, node: NodeId) -> bool {
         self.versions.iter().any(|layout| layout.is_primary(partition, node))
+    }
+
+    /// The owners of a partition in any live version: those of the version to read by first, each once.
+    pub fn replicas(&self, partition: PartitionId) -> Vec<NodeId> {
+        let mut replicas = self.reading().primaries(partition).to_vec();
+        for node in self.versions.iter().flat_map(|layout| layout.primaries(partition)) {
+            if !replicas.contains(node) {
+                replicas.push(*node);
+            }
+        }
+        replicas
+    }
+
+    /// The oldest live version in which the node owns the partition.
+    pub fn owned_since(&self, partition: PartitionId, node: NodeId) -> Option<u64> {
+        self.versions.iter().find(|layout| layout.is_primary(partition, node)).map(|layout| layout.version)
     }
 
     /// Did the node own the partition in a version that has ended, and owns it in no live one?

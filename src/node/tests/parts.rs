@@ -2,7 +2,7 @@
 
 use crate::base::{ClusterId, NodeId, Now, Time, WallTime};
 use crate::causal::Actor;
-use crate::node::{Effect, Input, Node, NodeOptions, Timings, View};
+use crate::node::{Effect, Input, LiveLayouts, Node, NodeOptions, Timings, View};
 use crate::replication::Message;
 use crate::ring::{Layout, LayoutNode, PartitionId, Partitioning};
 use crate::store::{KeyQuery, Opening, Recovered};
@@ -21,7 +21,11 @@ fn parts() -> Vec<Node> {
         membership_address: "127.0.0.1:2".into(),
     };
     let layout = Layout::first(ClusterId(1), Partitioning::new(4).unwrap(), 1, vec![node]).unwrap();
-    let view = Arc::new(View { me: NodeId(1), layout: Arc::new(layout), peers: BTreeMap::new() });
+    let view = Arc::new(View {
+        me: NodeId(1),
+        layouts: Arc::new(LiveLayouts::only(Arc::new(layout))),
+        peers: BTreeMap::new(),
+    });
     let recovered = Recovered {
         actor: Actor(1),
         opening: Opening::New,

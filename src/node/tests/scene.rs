@@ -3,7 +3,9 @@
 
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
 use crate::causal::{Actor, DotSet, entry_hash};
-use crate::node::{Effect, Input, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View};
+use crate::node::{
+    Effect, Input, LiveLayouts, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View,
+};
 use crate::replication::{
     Command, Condition, Failure, ListCommand, Message, NewContent, Operation, Options, Outcome, WriteResult,
 };
@@ -55,6 +57,8 @@ struct Station {
     /// New actors asked for and not given.
     renewals: usize,
     notices: Vec<Notice>,
+    drained: Vec<u64>,
+    filled: Vec<u64>,
     down: Vec<NodeId>,
 }
 
@@ -145,6 +149,8 @@ impl Scene {
             lost: BTreeSet::new(),
             renewals: 0,
             notices: Vec::new(),
+            drained: Vec::new(),
+            filled: Vec::new(),
             down,
         };
         self.stations.insert(id, station);
@@ -201,7 +207,11 @@ impl Scene {
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {
         let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up { epoch: 0 } };
         let peers = self.layout.nodes.iter().map(|node| node.id).filter(|id| *id != me);
-        Arc::new(View { me, layout: Arc::clone(&self.layout), peers: peers.map(|id| (id, state(&id))).collect() })
+        Arc::new(View {
+            me,
+            layouts: Arc::new(LiveLayouts::only(Arc::clone(&self.layout))),
+            peers: peers.map(|id| (id, state(&id))).collect(),
+        })
     }
 
     /// The primaries, the leader first.
@@ -278,6 +288,8 @@ impl Scene {
             Effect::List { id, query, partitions } => station.lists.push_back((id, query, partitions)),
             Effect::Resume { .. } => station.resumed += 1,
             Effect::Answer { request, outcome } => self.answers.entry(request).or_default().push(outcome),
+            Effect::Drained { revision, .. } => station.drained.push(revision),
+            Effect::Filled { version, .. } => station.filled.push(version),
             Effect::Notice(notice) => station.notices.push(notice),
         }
     }

@@ -371,7 +371,8 @@ fn a_merge_too_long_for_one_record_is_refused_and_other_keys_go_on() {
             expires_at: None,
         };
         let state = Filled::default().update(&DotSet::EMPTY, dot, Some(content));
-        let message = Message::Replicate { request, key: key.clone(), state, dots: dot.into(), hint_for: Vec::new() };
+        let message =
+            Message::Replicate { request, key: key.clone(), state, dots: dot.into(), hint_for: Vec::new(), layout: 1 };
         scene.feed(a, Input::Message { from: b, message });
         scene.flush(a);
     }

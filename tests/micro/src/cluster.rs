@@ -2,7 +2,7 @@
 
 use super::placement::layout;
 use dunlin::base::{NodeId, Now, Time, WallTime};
-use dunlin::node::{Effect, Input, Node, NodeOptions, PeerState, StoreAnswer, Timings, View};
+use dunlin::node::{Effect, Input, LiveLayouts, Node, NodeOptions, PeerState, StoreAnswer, Timings, View};
 use dunlin::replication::{Command, Outcome};
 use dunlin::store::{Opening, Place, Record, Recovered, Sequence};
 use std::collections::{BTreeMap, VecDeque};
@@ -43,7 +43,14 @@ impl Cluster {
         let station = |id: NodeId| {
             let peers = layout.nodes.iter().map(|node| node.id).filter(|peer| *peer != id);
             let peers = peers.map(|peer| (peer, PeerState::Up { epoch: peer.0 })).collect();
-            (id, Station::new(Arc::new(View { me: id, layout: Arc::clone(&layout), peers })))
+            (
+                id,
+                Station::new(Arc::new(View {
+                    me: id,
+                    layouts: Arc::new(LiveLayouts::only(Arc::clone(&layout))),
+                    peers,
+                })),
+            )
         };
         let stations = layout.nodes.iter().map(|node| station(node.id)).collect();
         let now = Now { time: Time(1), wall: WallTime(1 << 40) };
@@ -88,7 +95,12 @@ impl Cluster {
                     self.happened.push_back((at, Input::Store { shard, id, answer }));
                 }
                 Effect::Answer { outcome, .. } => *answer = Some(outcome),
-                Effect::List { .. } | Effect::Resume { .. } | Effect::Renew | Effect::Notice(_) => {}
+                Effect::List { .. }
+                | Effect::Resume { .. }
+                | Effect::Renew
+                | Effect::Drained { .. }
+                | Effect::Filled { .. }
+                | Effect::Notice(_) => {}
             }
         }
     }

@@ -56,7 +56,7 @@ fn forward() -> Message {
 
 fn read() -> Message {
     let known = Known { live_hash: u64::MAX / 3, context_hash: u64::MAX / 5 };
-    Message::Read { request: 1 << 20, key: key(1), known: Some(known), want: Want::Values }
+    Message::Read { request: 1 << 20, key: key(1), known: Some(known), want: Want::Values, layout: 1 }
 }
 
 fn answer(reply: ReadReply) -> Message {
@@ -71,7 +71,7 @@ fn state() -> ReadReply {
 pub(crate) fn replicate() -> Message {
     let dot = dot(0, 1000);
     let (state, dots) = (filled(dot), DotSet::from(dot));
-    Message::Replicate { request: 1 << 20, key: key(1), state, dots, hint_for: Vec::new() }
+    Message::Replicate { request: 1 << 20, key: key(1), state, dots, hint_for: Vec::new(), layout: 1 }
 }
 
 fn replicated() -> Message {

@@ -5,7 +5,7 @@ use dunlin::node::View;
 
 /// Judges a healed cluster: what each node, by number, believes of the others.
 pub fn check_meeting<'a>(views: impl Iterator<Item = (usize, &'a View)>) -> Vec<Broken> {
-    let lonely = views.filter(|(_, view)| !view.layout.nodes.iter().all(|node| view.is_up(node.id)));
+    let lonely = views.filter(|(_, view)| !view.layout().nodes.iter().all(|node| view.is_up(node.id)));
     let broken = |(node, view): (usize, &View)| Broken {
         promise: "P4 converges",
         what: format!("node {node} takes others for down: {:?}", view.peers),

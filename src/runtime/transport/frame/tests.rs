@@ -19,6 +19,7 @@ fn replicate(value: &[u8]) -> Message {
         },
         dots: DotSet::EMPTY,
         hint_for: vec![NodeId(3)],
+        layout: 1,
     }
 }
 

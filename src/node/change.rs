@@ -1,0 +1,211 @@
+//! What a change of the layout asks of a shard: to give up what is not its own any more, to fill what is new, and
+//! to say when it is through with the requests of before.
+//!
+//! ```text
+//! gained: clock void, does not count --> pulled from owners of the version read by --> counts   (Filled)
+//! lost:   clock void, does not count --> its keys go, at a pace
+//! both, and every request begun before has ended                                               (Drained)
+//! ```
+
+use super::appends::After;
+use super::loads::Look;
+use super::shard::{Shard, Turn};
+use super::timers::Timer;
+use super::{Effect, Notice};
+use crate::base::{Key, Mutation, broken};
+use crate::causal::{DotSet, Filled, entry_hash};
+use crate::ring::PartitionId;
+use crate::store::{Body, Place, Published};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keys of lost partitions removed at once. With the pause below at most ten thousand a second: a few hundredths of a
+/// core, and of the disk's writes less than clients take.
+const MAX_GIVEN_UP_AT_ONCE: usize = 256;
+
+/// Between two looks at what a change still needs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How far a shard is with the layouts that it was told of.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Told of, and begun with.
+    taken: u64,
+    /// Begun under an older revision, nothing is open.
+    drained: u64,
+    /// All of its partitions of this version count, and everyone goes by it.
+    filled: u64,
+    /// Slots of lost partitions being read.
+    removing: usize,
+    /// Lost partitions that may still have keys.
+    lost: BTreeSet<PartitionId>,
+}
+
+/// What a partition is to this node by the layouts in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    /// Its own since before the last version that it has acknowledged.
+    Kept,
+    /// Its own by later versions alone: whatever is here of it is from another time.
+    Gained,
+    /// Not its own.
+    Lost,
+}
+
+impl Shard {
+    /// The layouts have changed, or the node has just started: clocks of partitions gained and lost become void, in
+    /// the log before anything that is acknowledged under the new layouts.
+    pub(super) fn take_layouts(&mut self, turn: &mut Turn<'_>) {
+        if self.change.taken == self.view.layouts.revision {
+            return;
+        }
+        self.change.taken = self.view.layouts.revision;
+        for partition in self.partitions() {
+            match self.holding(partition) {
+                Holding::Kept => {}
+                Holding::Gained if self.replica(partition).is_whole() => self.give_up(turn, partition),
+                Holding::Gained => self.forget_pulled_before(turn, partition),
+                Holding::Lost if self.replicas.contains_key(&partition) => {
+                    self.change.lost.insert(partition);
+                    if !self.replica(partition).pending_clock().is_empty() {
+                        self.give_up(turn, partition);
+                    }
+                }
+                Holding::Lost => {}
+            }
+        }
+        self.forget_ended_versions(turn);
+        self.inherit_hints(turn);
+        self.timers.set(turn.now.time, Timer::Layouts);
+    }
+
+    /// All partitions of this shard.
+    fn partitions(&self) -> Vec<PartitionId> {
+        let all = self.view.layout().partitioning.all();
+        all.filter(|partition| partition.0 as usize % self.me.shards == self.me.shard).collect()
+    }
+
+    fn holding(&self, partition: PartitionId) -> Holding {
+        let (layouts, me) = (&self.view.layouts, self.me.node);
+        if broken(Mutation::GiveUpUnconfirmed) && !layouts.newest().is_primary(partition, me) {
+            return Holding::Lost;
+        }
+        match layouts.owned_since(partition, me) {
+            None => Holding::Lost,
+            Some(since) if since > layouts.acknowledged && !broken(Mutation::GainedCountsAtOnce) => Holding::Gained,
+            Some(_) => Holding::Kept,
+        }
+    }
+
+    /// The clock claims nothing from here on (PROTOCOL R8); data go later. The counter stays.
+    fn give_up(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        self.forget_pulled_before(turn, partition);
+        self.void_writes(turn, partition);
+        let body = Body::Reset { clock: DotSet::EMPTY };
+        self.append(turn, partition, body, Published::default(), After::Nothing);
+    }
+
+    /// What was pulled under earlier layouts does not make it complete under these.
+    fn forget_pulled_before(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        self.forget_pulled(partition);
+        self.abort_sessions_of(turn, partition);
+    }
+
+    /// May a full listing of this partition begin? Not before every node goes by the version that this one owns it by:
+    /// until then writes may miss it (PROTOCOL R6).
+    pub(super) fn may_fill(&self, partition: PartitionId) -> bool {
+        let layouts = &self.view.layouts;
+        let since = layouts.owned_since(partition, self.me.node);
+        since.is_some_and(|since| since == layouts.oldest().version || since <= layouts.settled)
+    }
+
+    /// Looks at what is still to be done, and reports what is.
+    pub(super) fn look_at_layouts(&mut self, turn: &mut Turn<'_>) {
+        let layouts = Arc::clone(&self.view.layouts);
+        if self.change.drained != layouts.revision && self.is_drained() {
+            self.change.drained = layouts.revision;
+            turn.effects.push(Effect::Drained { shard: self.me.shard, revision: layouts.revision });
+        }
+        let drained = self.change.drained == layouts.revision;
+        let settled = layouts.is_settled();
+        if drained && settled && self.change.filled != layouts.newest().version && self.is_filled() {
+            self.change.filled = layouts.newest().version;
+            let (revision, version) = (layouts.revision, layouts.newest().version);
+            turn.effects.push(Effect::Filled { shard: self.me.shard, revision, version });
+        }
+        self.remove_lost(turn);
+        if !drained || self.change.filled != layouts.newest().version || !self.change.lost.is_empty() {
+            self.timers.set(turn.now.time + LOOK_INTERVAL, Timer::Layouts);
+        }
+    }
+
+    /// Has every request ended that was begun under other layouts, and is all that had to become void void, durably?
+    fn is_drained(&self) -> bool {
+        let revision = self.view.layouts.revision;
+        let writes = self.writes.values().any(|write| write.revision < revision && write.origin.is_some());
+        let reads = self.reads.values().any(|read| read.revision < revision);
+        !writes && !reads && self.partitions().into_iter().all(|partition| self.is_void_if_it_must(partition))
+    }
+
+    fn is_void_if_it_must(&self, partition: PartitionId) -> bool {
+        let Some(replica) = self.replicas.get(&partition) else {
+            return self.holding(partition) != Holding::Gained || !self.complete_by_default;
+        };
+        match self.holding(partition) {
+            Holding::Kept => true,
+            Holding::Gained => !replica.table.complete,
+            Holding::Lost => replica.table.clock.is_empty(),
+        }
+    }
+
+    /// Do all its partitions of the newest version count?
+    fn is_filled(&self) -> bool {
+        let newest = self.view.layouts.newest();
+        let mut own = newest.partitions_of(self.me.node).filter(|p| p.0 as usize % self.me.shards == self.me.shard);
+        own.all(|partition| match self.replicas.get(&partition) {
+            Some(replica) => replica.is_whole(),
+            None => self.complete_by_default,
+        })
+    }
+
+    /// Reads some slots of lost partitions, to take their keys out of the table. Each is one small record; what the
+    /// keys had takes room until compaction.
+    fn remove_lost(&mut self, turn: &mut Turn<'_>) {
+        while self.change.removing < MAX_GIVEN_UP_AT_ONCE {
+            let Some(partition) = self.change.lost.first().copied() else { return };
+            let owned = self.is_replica(partition);
+            let replica = self.replica(partition);
+            // Begun anew when it is lost again.
+            if owned || (replica.table.index.is_empty() && replica.is_settled()) {
+                self.change.lost.remove(&partition);
+                continue;
+            }
+            if !replica.table.clock.is_empty() || !replica.is_settled() {
+                return;
+            }
+            let slots: Vec<(u64, Place)> = replica.table.index.from(0).take(MAX_GIVEN_UP_AT_ONCE).collect();
+            self.change.removing += slots.len();
+            for (hash, place) in slots {
+                self.look_slot(turn, partition, (hash, place), Look::GiveUp { place });
+            }
+            return;
+        }
+    }
+
+    /// A slot of a lost partition was read; one that cannot be is left to the scrub.
+    pub(super) fn given_up(
+        &mut self,
+        turn: &mut Turn<'_>,
+        partition: PartitionId,
+        place: Place,
+        found: Option<(Key, Filled)>,
+    ) {
+        self.change.removing = self.change.removing.saturating_sub(1);
+        let Some((key, state)) = found.filter(|_| !self.is_replica(partition)) else { return };
+        if self.replica(partition).table.index.holds(key.hash64(), place) {
+            turn.notice(Notice::KeyGivenUp);
+            self.bury_key(turn, partition, &key, (place, entry_hash(&key, &state.versions)));
+        }
+    }
+}
