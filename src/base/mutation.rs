@@ -53,6 +53,7 @@ pub enum Mutation {
     ReadUnsynced,
     GiveUpUnconfirmed,
     GainedCountsAtOnce,
+    LeaverUncovered,
 }
 
 impl Mutation {
@@ -104,6 +105,7 @@ impl Mutation {
         (Mutation::ReadUnsynced, "read-unsynced", "invariant 9"),
         (Mutation::GiveUpUnconfirmed, "give-up-unconfirmed", "R6"),
         (Mutation::GainedCountsAtOnce, "gained-counts-at-once", "R6"),
+        (Mutation::LeaverUncovered, "leaver-uncovered", "R6"),
     ];
 
     /// The mutation of this name.

@@ -12,7 +12,7 @@ use super::loads::Look;
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
 use super::{Effect, Notice};
-use crate::base::{Key, Mutation, broken};
+use crate::base::{Key, Mutation, NodeId, broken};
 use crate::causal::{DotSet, Filled, entry_hash};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published};
@@ -36,6 +36,8 @@ pub(super) struct Change {
     drained: u64,
     /// All of its partitions of this version count, and everyone goes by it.
     filled: u64,
+    /// Partitions that this node owns by older versions alone, and all it has of which an owner by the newest has, too.
+    covered: BTreeSet<PartitionId>,
     /// Slots of lost partitions being read.
     removing: usize,
     /// Lost partitions that may still have keys.
@@ -61,6 +63,7 @@ impl Shard {
             return;
         }
         self.change.taken = self.view.layouts.revision;
+        self.change.covered.clear();
         for partition in self.partitions() {
             match self.holding(partition) {
                 Holding::Kept => {}
@@ -120,6 +123,23 @@ impl Shard {
         since.is_some_and(|since| since == layouts.oldest().version || since <= layouts.settled)
     }
 
+    /// Does this node own the partition for as long as older versions live, and no longer?
+    pub(super) fn is_leaving(&self, partition: PartitionId) -> bool {
+        self.is_replica(partition) && !self.view.layouts.newest().is_primary(partition, self.me.node)
+    }
+
+    /// A peer's clock of a partition: if it has all that is here, and keeps it, the partition may be left. What comes
+    /// later reaches its quorum among those who keep it.
+    pub(super) fn clock_shown(&mut self, peer: NodeId, partition: PartitionId, clock: &DotSet) {
+        let layouts = Arc::clone(&self.view.layouts);
+        if !layouts.is_settled() || !self.is_leaving(partition) || !layouts.newest().is_primary(partition, peer) {
+            return;
+        }
+        if self.replica(partition).pending_clock().difference(clock).is_empty() {
+            self.change.covered.insert(partition);
+        }
+    }
+
     /// Looks at what is still to be done, and reports what is.
     pub(super) fn look_at_layouts(&mut self, turn: &mut Turn<'_>) {
         let layouts = Arc::clone(&self.view.layouts);
@@ -159,14 +179,25 @@ impl Shard {
         }
     }
 
-    /// Do all its partitions of the newest version count?
+    /// Do all its partitions of the newest version count, and has it nothing that only it has of those that it leaves?
     fn is_filled(&self) -> bool {
+        if self.leaves_something() && !broken(Mutation::LeaverUncovered) {
+            return false;
+        }
         let newest = self.view.layouts.newest();
         let mut own = newest.partitions_of(self.me.node).filter(|p| p.0 as usize % self.me.shards == self.me.shard);
         own.all(|partition| match self.replicas.get(&partition) {
             Some(replica) => replica.is_whole(),
             None => self.complete_by_default,
         })
+    }
+
+    /// A node that leaves the cluster takes no hint with it either.
+    fn leaves_something(&self) -> bool {
+        let leaves = self.view.layouts.newest().node(self.me.node).is_none();
+        let uncovered =
+            |partition: &PartitionId| self.is_leaving(*partition) && !self.change.covered.contains(partition);
+        (leaves && !self.hints.is_empty()) || self.partitions().iter().any(uncovered)
     }
 
     /// Reads some slots of lost partitions, to take their keys out of the table. Each is one small record; what the

@@ -332,7 +332,7 @@ impl Sharding {
             | Message::Replicated { request, .. } => self.of_number(*request),
             Message::ClockAnswer { session, .. } | Message::Pulled { session, .. } => self.of_number(*session),
             Message::ClockQuery { .. } => return Route::All,
-            Message::List { .. } | Message::Listed { .. } => 0,
+            Message::List { .. } | Message::Listed { .. } | Message::Layout(_) => 0,
         })
     }
 

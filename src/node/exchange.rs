@@ -147,8 +147,10 @@ impl Shard {
         let view = std::sync::Arc::clone(&self.view);
         for partition in mine.iter().filter(|p| view.layouts.is_replica(**p, peer)) {
             let listed = self.exchange.pulled.get(partition).is_some_and(|from| from.contains_key(&peer));
+            let leaving = self.is_leaving(*partition);
             let replica = self.replica(*partition);
-            let need = if replica.table.complete || listed { ClockNeed::Difference } else { ClockNeed::Listing };
+            let enough = (replica.table.complete || listed) && !leaving;
+            let need = if enough { ClockNeed::Difference } else { ClockNeed::Listing };
             let table = &replica.table;
             clocks.push(ClockEntry {
                 partition: *partition,
@@ -183,6 +185,7 @@ impl Shard {
         // In any order: under load all clocks differ, and the first partitions would take every session.
         self.random.shuffle(&mut clocks);
         for report in clocks {
+            self.clock_shown(from, report.partition, &report.clock);
             let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
             if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_replica(report.partition) {
                 let unequal = unequal.contains(&report.partition);

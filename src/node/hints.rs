@@ -64,6 +64,11 @@ impl Hints {
         self.bytes < timings.hint_bytes
     }
 
+    /// None is held, and none is on its way to the disk.
+    pub(super) fn is_empty(&self) -> bool {
+        self.hints.is_empty() && self.appended.is_empty()
+    }
+
     /// Hints and bytes held for each target.
     pub(super) fn held(&self) -> BTreeMap<NodeId, (u64, u64)> {
         let mut held: BTreeMap<NodeId, (u64, u64)> = BTreeMap::new();

@@ -212,7 +212,7 @@ impl Shard {
                 self.pulled(turn, from, session, source, batch);
             }
             // Of the node as a whole.
-            Message::List { .. } | Message::Listed { .. } => {}
+            Message::List { .. } | Message::Listed { .. } | Message::Layout(_) => {}
         }
     }
 

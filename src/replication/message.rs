@@ -134,6 +134,8 @@ pub enum Message {
         /// Partitions asked for that the receiver is no complete replica of: their keys may be missing.
         refused: Vec<PartitionId>,
     },
+    /// About layouts: for the node's control, not for a shard.
+    Layout(super::LayoutMessage),
 }
 
 /// Which primaries may take a forwarded command (PROTOCOL R6).
@@ -231,7 +233,8 @@ pub struct ClockEntry {
 pub enum ClockNeed {
     /// The clock, if it differs.
     Difference,
-    /// The clock in any case: the asker is filling and wants a full listing (PROTOCOL R6).
+    /// The clock in any case: the asker is filling and wants a full listing, or it is about to leave the partition and
+    /// wants to know who has all it has (PROTOCOL R6).
     Listing,
 }
 

@@ -25,8 +25,15 @@ pub(super) fn layout_of(swarm: &Swarm, random: &mut Random) -> Arc<Layout> {
     Arc::new(Layout::first(cluster, partitioning, swarm.replicas, nodes).expect("the swarm draws possible clusters"))
 }
 
-/// A view in which no node is up.
-pub(super) const NOBODY: [Option<u64>; 0] = [];
+/// The layout that a run begins with: of all nodes, or in runs with changes of the first so many of them.
+pub(super) fn first_layout(swarm: &Swarm, all: &Arc<Layout>) -> Arc<Layout> {
+    if swarm.first_nodes >= all.nodes.len() {
+        return Arc::clone(all);
+    }
+    let nodes = all.nodes.iter().take(swarm.first_nodes).cloned().collect();
+    let first = Layout::first(all.cluster, all.partitioning, swarm.replicas, nodes);
+    Arc::new(first.expect("fewer nodes than in a possible layout are possible"))
+}
 
 /// What a node believes when it takes these processes, by the node's number, for up. Others are down.
 pub(super) fn view_of(layout: &Arc<Layout>, me: usize, up: &[Option<u64>]) -> Arc<View> {

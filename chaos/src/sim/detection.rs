@@ -1,13 +1,14 @@
 //! What nodes believe of each other: from real detectors in a share of the runs, told by the world in the
 //! others. The world errs more wildly; detectors err as detectors do.
 
-use super::cluster::{NOBODY, identity_of, view_of};
+use super::cluster::{identity_of, view_of};
 use super::swarm::Detection;
 use super::world::{Happening, World};
 use bytes::Bytes;
 use dunlin::base::{NodeId, Time, WallTime};
-use dunlin::membership::{Detector, DetectorConfig, DetectorInput, MemberEvent};
+use dunlin::membership::{Detector, DetectorConfig, DetectorInput, Identity, MemberEvent};
 use dunlin::node::{Control, ControlEffect, ControlInput, Input, View};
+use dunlin::replication::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,13 @@ pub(super) enum Gossip {
 
 impl World {
     /// What a process believes at first.
-    pub(super) fn first_view(&self, node: usize) -> Arc<View> {
+    pub(super) fn first_view(&mut self, node: usize) -> Arc<View> {
         match self.swarm.detection {
             Detection::Told => view_of(&self.layout, node, &self.stations[node].told),
-            Detection::Real => view_of(&self.layout, node, &NOBODY),
+            Detection::Real => {
+                let (me, layouts) = (self.layout.nodes[node].id, self.first_layouts(node));
+                Arc::new(View { me, layouts, peers: BTreeMap::new() })
+            }
         }
     }
 
@@ -53,11 +57,13 @@ impl World {
         let config = DetectorConfig { first_incarnation: station.incarnation, ..DetectorConfig::default() };
         let seeds = self.layout.nodes.iter().map(|node| node.membership_address.clone()).collect();
         let random = self.random.fork();
-        let identity = identity_of(&self.layout, node);
-        let me = identity.node;
+        let newest = self.stations[node].layouts.newest();
+        let (layout_version, layout_hash) = (newest.version, newest.hash());
+        let identity = Identity { layout_version, layout_hash, ..identity_of(&self.layout, node) };
+        let (me, keeper) = (identity.node, self.keeper(node));
         let detector = Detector::new(config, identity, seeds, random).expect("the run's names are short");
-        if let Some(running) = &mut station.running {
-            running.control = Some(Control::new(me, self.layout.clone(), detector));
+        if let Some(running) = &mut self.stations[node].running {
+            running.control = Some(Control::new(me, keeper, detector, self.swarm.shards));
         }
         self.links_changed(node);
     }
@@ -145,7 +151,7 @@ impl World {
         }
     }
 
-    fn control(&mut self, node: usize, input: ControlInput) {
+    pub(super) fn control(&mut self, node: usize, input: ControlInput) {
         let now = self.stations[node].now(self.now);
         let Some(control) = self.stations[node].running.as_mut().and_then(|running| running.control.as_mut()) else {
             return;
@@ -162,6 +168,10 @@ impl World {
                     self.feed(node, Input::View(view));
                 }
                 ControlEffect::Members(events) => events.iter().for_each(|event| self.member_event(node, event)),
+                ControlEffect::SendLayout { to, message } => self.send(node, &to, Message::Layout(message)),
+                ControlEffect::Persist(state) => self.persist_layouts(node, state),
+                ControlEffect::Applied { request, result } => self.change_answered(node, request, &result),
+                ControlEffect::LayoutNotice(notice) => self.layout_notice(node, notice),
                 ControlEffect::Refused(error) => self.breaks("identities are gossiped", error.to_string()),
             }
         }

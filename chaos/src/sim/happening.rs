@@ -4,7 +4,7 @@ use super::detection::Gossip;
 use super::parcel::Parcel;
 use super::station::Answers;
 use dunlin::causal::Actor;
-use dunlin::node::Input;
+use dunlin::node::{ControlInput, Input, LayoutState};
 use dunlin::ring::PartitionId;
 use dunlin::store::{KeyQuery, Place};
 
@@ -23,6 +23,9 @@ pub(super) enum Happening {
     Overdue { request: u64 },
     Hear { to: usize, from: usize, gossip: Gossip },
     ControlTick { node: usize, boot: u64 },
+    Control { node: usize, boot: u64, input: Box<ControlInput> },
+    LayoutsDurable { node: usize, boot: u64, state: Box<LayoutState> },
+    ChangeLayout,
     Detect { node: usize },
     Watch { node: usize },
     Client { client: usize },
@@ -39,6 +42,8 @@ impl Happening {
             Happening::Deliver { to: node, .. }
             | Happening::Hear { to: node, .. }
             | Happening::ControlTick { node, .. }
+            | Happening::Control { node, .. }
+            | Happening::LayoutsDurable { node, .. }
             | Happening::Tick { node, .. }
             | Happening::Flush { node, .. }
             | Happening::Flushed { node, .. }

@@ -22,6 +22,7 @@ pub mod disk;
 mod disturb;
 mod dunlin;
 mod happening;
+mod layouts;
 mod machine;
 #[cfg(feature = "mutants")]
 pub mod mutants;

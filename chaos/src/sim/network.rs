@@ -168,6 +168,7 @@ pub(super) fn kind_of(message: &Message) -> &'static str {
         Message::Pulled { .. } => "pulled",
         Message::List { .. } => "list",
         Message::Listed { .. } => "listed",
+        Message::Layout(_) => "layout",
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn fingerprint(message: &Message) -> u64 {
             let keys = page.iter().flat_map(|page| &page.keys).fold(0, |sum, key| sum ^ key.hash64());
             [*request, keys, u64::from(page.is_some()), refused.len() as u64]
         }
+        Message::Layout(message) => [xxh3_64(format!("{message:?}").as_bytes()), 0, 0, 0],
     };
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     xxh3_64(&bytes)

@@ -9,7 +9,7 @@ use super::machine::Machine;
 use super::report::Report;
 use super::swarm::{Detection, Swarm};
 use super::trace::Voice;
-use super::world::World;
+use super::world::{Happening, World};
 use dunlin::base::{NodeId, Random};
 use dunlin::replication::Outcome;
 use dunlin::ring::PartitionId;
@@ -72,6 +72,9 @@ impl World {
             self.watch(node);
         }
         self.plan_disturbance();
+        if self.swarm.layout_changes.is_some() {
+            self.after(FIRST_MEETING, Happening::ChangeLayout);
+        }
         if self.swarm.detection == Detection::Real {
             let met = self.now + FIRST_MEETING;
             while self.step(met) {}
@@ -120,9 +123,12 @@ impl World {
             (0..self.swarm.partitions).map(|number| self.holdings(PartitionId(number))).collect();
         let hints: Vec<usize> =
             self.stations.iter_mut().map(|s| s.running.as_mut().map_or(0, |running| running.process.hints())).collect();
-        let leftovers = if self.losses == 0 { Leftovers::None } else { Leftovers::OfLostDisks };
+        // What only a node that left had seen, and nobody was ever told of, is lost with what it held.
+        let whole = self.losses == 0 && self.swarm.layout_changes.is_none();
+        let leftovers = if whole { Leftovers::None } else { Leftovers::OfLostDisks };
         let mut broken = check_converged(&partitions, &hints, leftovers);
         broken.extend(check_meeting(self.views()));
+        broken.extend(self.unfinished_changes());
         for (node, station) in self.stations.iter().enumerate().filter(|(_, station)| station.running.is_none()) {
             let what = format!("node {node} does not run; it was booted {} times", station.boot);
             broken.push(Broken { promise: "P4 converges", what });
@@ -131,7 +137,8 @@ impl World {
     }
 
     fn holdings(&self, partition: PartitionId) -> Vec<Holding> {
-        let primaries = self.layout.primaries(partition);
+        let layout = self.newest_layout();
+        let primaries = layout.primaries(partition);
         let nodes = self.layout.nodes.iter().enumerate().filter(|(_, node)| primaries.contains(&node.id));
         nodes
             .filter_map(|(number, _)| {

@@ -3,7 +3,7 @@
 use super::machine::{Appending, Machine, Process};
 use super::scrub::Rotten;
 use dunlin::base::{NodeId, Now, Random, Time, WallTime};
-use dunlin::node::{Control, Space, StoreAnswer};
+use dunlin::node::{Control, LayoutState, Space, StoreAnswer};
 use dunlin::store::Record;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -32,6 +32,8 @@ pub(super) struct Station {
     pub told: Vec<Option<u64>>,
     /// SWIM's number of its last process; kept on its disk.
     pub incarnation: u64,
+    /// What it knows of the layouts; on its disk, beside the store.
+    pub layouts: LayoutState,
     /// Its disk has rotted, and nobody may have found it yet.
     pub rotten: Option<Rotten>,
     /// An empty disk of this station is not to be taken for complete.
@@ -87,7 +89,7 @@ pub(super) enum Flushing {
 
 impl Station {
     /// A machine that nothing runs on yet.
-    pub(super) fn new(machine: Box<dyn Machine>, nodes: usize) -> Self {
+    pub(super) fn new(machine: Box<dyn Machine>, nodes: usize, layouts: LayoutState) -> Self {
         Self {
             machine,
             running: None,
@@ -99,6 +101,7 @@ impl Station {
             wrong: BTreeMap::new(),
             told: vec![None; nodes],
             incarnation: 0,
+            layouts,
             rotten: None,
             disk_lost: false,
         }

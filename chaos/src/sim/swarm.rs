@@ -147,6 +147,10 @@ pub struct Swarm {
     pub upkeep: Option<Duration>,
     /// Mean time between two steps of the scrub; none in runs without.
     pub scrub: Option<Duration>,
+    /// Mean time between two changes of the layout; none in runs without.
+    pub layout_changes: Option<Duration>,
+    /// Nodes in the first layout; the others are members without partitions.
+    pub first_nodes: usize,
     /// Which faults there are.
     pub faults: BTreeSet<Fault>,
     /// Mean time between two faults.
@@ -186,11 +190,14 @@ impl Swarm {
             fault_interval: Duration::from_millis(pick(random, &[300, 1_000, 3_000, 10_000])),
             upkeep: None,
             scrub: None,
+            layout_changes: None,
+            first_nodes: nodes,
             faults,
         };
         swarm.draw_upkeep(&mut random.clone());
         swarm.draw_scrub(&mut random.clone().fork());
         swarm.draw_listings(random.clone().fork());
+        swarm.draw_layout_changes(random.clone().fork().fork());
         swarm
     }
 
@@ -222,6 +229,19 @@ impl Swarm {
         self.listings = pick(&mut random, &[0.0, 0.0, 0.0, 0.1, 0.3]);
     }
 
+    /// A quarter of the runs that have a node to spare change their layout. They have real detectors, whose control
+    /// keeps the layouts, and lose no disk: a lost disk is lost with its node's layouts, and then the node is replaced.
+    fn draw_layout_changes(&mut self, mut random: Random) {
+        if self.nodes <= self.replicas || !random.chance(0.25) {
+            return;
+        }
+        self.layout_changes = Some(Duration::from_millis(pick(&mut random, &[1_000, 3_000, 10_000, 30_000])));
+        self.first_nodes = random.between(self.replicas as u64, self.nodes as u64) as usize;
+        self.detection = Detection::Real;
+        self.scrub = None;
+        self.faults.retain(|fault| !matches!(fault, Fault::Wipe | Fault::SyncError | Fault::Rot));
+    }
+
     /// A tenth of the runs are calm; the others have each class with a chance of their own.
     fn draw_faults(random: &mut Random) -> BTreeSet<Fault> {
         let share = pick(random, &[0.0, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.6, 0.8]);
@@ -235,7 +255,7 @@ impl Swarm {
 
     /// No fault at all: everything must succeed.
     pub fn is_calm(&self) -> bool {
-        self.faults.is_empty() && self.weather == Weather::FAIR
+        self.faults.is_empty() && self.weather == Weather::FAIR && self.layout_changes.is_none()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The world: one queue of events in virtual time, and the nodes they happen to.
 
 use super::checkers::{Broken, Requests, Unanswered, check_durable};
+use super::cluster::first_layout;
 use super::copies::Copies;
 pub(super) use super::happening::Happening;
 use super::machine::{Boot, DiskFaults, Machine, Newborn};
@@ -13,7 +14,7 @@ use super::tally::Tally;
 use super::trace::{Event, Trace, Voice, WORLD};
 use super::workload::{Wish, Workload};
 use dunlin::base::{NodeId, Random, Time};
-use dunlin::node::{Effect, Input, Space, StoreAnswer};
+use dunlin::node::{ControlInput, Effect, Input, LayoutState, Space, StoreAnswer};
 use dunlin::replication::{Command, ListCommand, Message, Outcome};
 use dunlin::ring::Layout;
 use dunlin::store::Place;
@@ -39,7 +40,10 @@ pub(super) enum Phase {
 /// Everything there is.
 pub(super) struct World {
     pub(super) swarm: Swarm,
+    /// All nodes there are, by number. In runs without changes also the layout in force.
     pub(super) layout: Arc<Layout>,
+    /// The layout that the cluster begins with.
+    pub(super) first: Arc<Layout>,
     pub(super) now: Time,
     pub(super) phase: Phase,
     pub(super) stations: Vec<Station>,
@@ -51,6 +55,9 @@ pub(super) struct World {
     pub(super) scrub_random: Random,
     /// Draws for backups, beside the rest for the same reason.
     pub(super) backup_random: Random,
+    /// Draws for changes of the layout, beside the rest for the same reason.
+    pub(super) layout_random: Random,
+    pub(super) next_change: u64,
     pub(super) trace: Trace,
     pub(super) tally: Tally,
     pub(super) broken: Vec<Broken>,
@@ -78,11 +85,16 @@ impl World {
     ) -> Self {
         let copies = swarm.replicas.min(swarm.nodes);
         let nodes = swarm.nodes;
+        let first = first_layout(&swarm, &layout);
         Self {
             network: Network::new(random.fork(), swarm.weather),
             workload: Workload::new(&swarm, copies, random.fork()),
             numbers: layout.nodes.iter().enumerate().map(|(number, node)| (node.id, number)).collect(),
-            stations: machines.into_iter().map(|machine| Station::new(machine, nodes)).collect(),
+            stations: machines
+                .into_iter()
+                .map(|machine| Station::new(machine, nodes, LayoutState::new(Arc::clone(&first))))
+                .collect(),
+            first,
             swarm,
             layout,
             now: Time(1),
@@ -90,6 +102,8 @@ impl World {
             upkeep_random: random.clone().fork(),
             scrub_random: random.clone().fork().fork(),
             backup_random: random.clone().fork().fork().fork(),
+            layout_random: random.clone().fork().fork().fork().fork(),
+            next_change: 0,
             random,
             trace: Trace::new(voice),
             tally: Tally::default(),
@@ -184,6 +198,13 @@ impl World {
                 self.measure(node);
                 self.watch(node);
             }
+            Happening::Control { node, boot, input } => {
+                if self.is_current(node, boot) {
+                    self.control(node, *input);
+                }
+            }
+            Happening::LayoutsDurable { node, boot, state } => self.layouts_durable(node, boot, *state),
+            Happening::ChangeLayout => self.change_layout(),
             Happening::Client { client } => self.client(client),
             Happening::Restart { node } => self.restart(node),
             Happening::Disturb => self.disturb(),
@@ -235,7 +256,8 @@ impl World {
     }
 
     fn boot_of(&mut self, node: usize) -> Boot {
-        let newborn = if self.stations[node].disk_lost { Newborn::Filling } else { Newborn::Complete };
+        let is_born = self.first.node(self.layout.nodes[node].id).is_some() && !self.stations[node].disk_lost;
+        let newborn = if is_born { Newborn::Complete } else { Newborn::Filling };
         Boot {
             node: self.layout.nodes[node].id,
             epoch: self.random.u64(),
@@ -337,14 +359,17 @@ impl World {
                 self.note(node, "resume", shard as u64, 0);
             }
             Effect::Answer { request, outcome } => self.answer(node, request, outcome),
-            Effect::Drained { .. } | Effect::Filled { .. } => {}
+            Effect::Drained { shard, revision } => self.control_later(node, ControlInput::Drained { shard, revision }),
+            Effect::Filled { shard, revision, version } => {
+                self.control_later(node, ControlInput::Filled { shard, revision, version });
+            }
             Effect::Notice(notice) => self.tally.count(&format!("{notice:?}")),
         }
     }
 
     // -- Storage
 
-    fn storage_delay(&mut self, node: usize) -> Duration {
+    pub(super) fn storage_delay(&mut self, node: usize) -> Duration {
         let longest = if self.stations[node].slow_until > self.now { 2_000_000 } else { 0 };
         let extra = self.up_to(Duration::from_micros(longest));
         self.up_to(self.swarm.flush_delay) + extra
@@ -446,7 +471,7 @@ impl World {
 
     // -- Network
 
-    fn send(&mut self, from: usize, to: &[NodeId], message: Message) {
+    pub(super) fn send(&mut self, from: usize, to: &[NodeId], message: Message) {
         let (kind, content) = (kind_of(&message), fingerprint(&message));
         let parcel = match Parcel::pack(message, self.swarm.passage) {
             Ok(parcel) => parcel,
@@ -477,6 +502,10 @@ impl World {
         }
         self.note(to, kind, from as u64, u64::MAX);
         match parcel.unpack() {
+            Ok(Message::Layout(message)) => {
+                let from = self.layout.nodes[from].id;
+                self.control(to, ControlInput::Layout { from, message });
+            }
             Ok(message) => self.feed(to, Input::Message { from: self.layout.nodes[from].id, message }),
             Err(what) => self.breaks("messages survive their encoding", what),
         }
