@@ -2,6 +2,7 @@
 
 use super::disk::{RealDisk, kind_of};
 use super::identity::KEPT_FILES;
+use super::join::JOINED_FILES;
 use crate::store::{self, BackedUp, BackupError, DiskError, DiskErrorKind, FileName, Linked};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -14,7 +15,7 @@ pub fn back_up(data: &Path, to: &Path) -> Result<BackedUp, BackupError> {
     let source = RealDisk::open_to_read(data)?;
     make(data, to).map_err(|error| failure("make", to, &error))?;
     let target = RealDisk::open(to)?;
-    let beside = KEPT_FILES.map(|name| FileName(name.into()));
+    let beside: Vec<FileName> = KEPT_FILES.iter().chain(&JOINED_FILES).map(|name| FileName((*name).into())).collect();
     store::back_up(&source, &target, &beside, &mut |name| link(&source, &target, name))
 }
 

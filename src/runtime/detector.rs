@@ -2,7 +2,8 @@
 
 use super::certificates::{TlsFiles, cluster_name};
 use super::transport::{
-    Acceptor, Close, Counters, EndpointKeys, Purpose, TransportCounters, TransportError, dial, limits, open,
+    Acceptor, Close, Counters, DialError, EndpointKeys, Purpose, TransportCounters, TransportError, advice, dial,
+    limits, open,
 };
 use crate::base::{ClusterId, NodeId};
 use crate::membership::{MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES};
@@ -125,7 +126,7 @@ impl DetectorEndpoint {
         let (sender, heard) = mpsc::channel(RECEIVED);
         let listener = Arc::new(Listener { heard: sender, counters: Arc::clone(&counters) });
         let serve = move |peer, connection| Arc::clone(&listener).serve(peer, connection);
-        let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters));
+        let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters), tls.banned());
         let accepting = tokio::spawn(acceptor.run(opened.endpoint.clone(), serve)).abort_handle();
         let name = cluster_name(cluster);
         let dialler = Dialler { endpoint: opened.endpoint, client: opened.client, name, counters };
@@ -247,6 +248,7 @@ impl Outbox {
 impl Dialler {
     /// Serves one address: dials when something waits, sends, closes what is not used.
     async fn run(self: Arc<Self>, address: String, outbox: Arc<Outbox>) {
+        let mut told = None;
         loop {
             while outbox.is_empty() {
                 outbox.ready.notified().await;
@@ -255,9 +257,13 @@ impl Dialler {
                 Ok(connection) => {
                     self.counters.connected.add(1);
                     self.send_while_used(&connection, &outbox).await;
+                    tell(&mut told, &address, connection.close_reason().as_ref());
                 }
                 Err(error) => {
                     tracing::debug!(address, %error, "detector dial failed");
+                    if let DialError::Connection(error) = &error {
+                        tell(&mut told, &address, Some(error));
+                    }
                     self.counters.failed_dials.add(1);
                     let old = outbox.take();
                     self.counters.dropped_unreachable.add((old.datagrams.len() + old.full_syncs.len()) as u64);
@@ -296,6 +302,14 @@ impl Dialler {
                 self.counters.dropped_full.add(1);
             }
         }
+    }
+}
+
+/// Whoever is refused for good hears so once for each address and reason, with what to do.
+fn tell(told: &mut Option<&'static str>, address: &str, ended: Option<&quinn::ConnectionError>) {
+    let Some(advice) = ended.and_then(advice) else { return };
+    if told.replace(advice) != Some(advice) {
+        tracing::warn!(address, "refused: {advice}");
     }
 }
 

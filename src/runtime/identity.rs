@@ -1,8 +1,9 @@
 //! Who this node is, from its files: layout, certificate's name, secrets that stay with the directory.
 
+use super::join::is_join_file;
 use super::serve_error::ServeError;
 use super::settings::Settings;
-use crate::base::{NodeId, WallTime};
+use crate::base::{ClusterId, NodeId, WallTime};
 use crate::ring::Layout;
 use crate::store::FileName;
 use rand::Rng;
@@ -34,7 +35,7 @@ const ENDPOINT_SECRET_BYTES: usize = 72;
 /// Is this the name of a file that is made here, or half-made?
 pub(super) fn is_own_file(name: &FileName) -> bool {
     let name = name.0.strip_suffix(".new").unwrap_or(&name.0);
-    [LAYOUT_FILE, NODE_FILE, ENDPOINT_SECRET_FILE, INCARNATION_FILE].contains(&name)
+    [LAYOUT_FILE, NODE_FILE, ENDPOINT_SECRET_FILE, INCARNATION_FILE].contains(&name) || is_join_file(name)
 }
 
 /// What a node is, beside its data.
@@ -53,7 +54,8 @@ impl NodeIdentity {
         let directory = &settings.node.data_dir;
         make(directory)?;
         let (layout, first) = layout(settings, directory)?;
-        let node = check(settings, &layout)?;
+        check(settings, &layout)?;
+        let node = node_of(settings, &layout, directory)?;
         bind_to_node(directory, node, &layout)?;
         if let Some(text) = first {
             write_durably(directory, LAYOUT_FILE, text.as_bytes())?;
@@ -64,8 +66,28 @@ impl NodeIdentity {
     }
 }
 
+/// Whose directory it is; none if it is nobody's yet.
+pub(super) fn kept_node(directory: &Path) -> Result<Option<(NodeId, ClusterId)>, ServeError> {
+    let path = directory.join(NODE_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ServeError::of_file(&path, &error)),
+    };
+    let parsed =
+        text.trim().split_once(' ').and_then(|(node, cluster)| Some((node.parse().ok()?, cluster.parse().ok()?)));
+    let unread = || ServeError::Refused(format!("{}: a node's and a cluster's id are expected", path.display()));
+    parsed.map(Some).ok_or_else(unread)
+}
+
+/// Makes an empty directory that of a node which has joined, with the layout in force.
+pub(super) fn keep(directory: &Path, (node, cluster): (NodeId, ClusterId), layout: &str) -> Result<(), ServeError> {
+    write_durably(directory, LAYOUT_FILE, layout.as_bytes())?;
+    write_durably(directory, NODE_FILE, format!("{node} {cluster}\n").as_bytes())
+}
+
 /// Makes the data directory if it is not there yet.
-fn make(directory: &Path) -> Result<(), ServeError> {
+pub(super) fn make(directory: &Path) -> Result<(), ServeError> {
     fs::create_dir_all(directory).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
             ServeError::Refused(format!("node.data_dir {}: not a directory", directory.display()))
@@ -81,13 +103,26 @@ fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<Strin
         Ok(text) => (&kept, text, false),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let path = &settings.cluster.layout_file;
-            (path, fs::read_to_string(path).map_err(|error| ServeError::of_file(path, &error))?, true)
+            (path, fs::read_to_string(path).map_err(|error| no_first_layout(directory, path, &error))?, true)
         }
         Err(error) => return Err(ServeError::of_file(&kept, &error)),
     };
     let layout: Layout = serde_json::from_str(&text)
         .map_err(|error| ServeError::Refused(format!("{}: not a layout: {error}", path.display())))?;
     Ok((layout, first.then_some(text)))
+}
+
+/// Without either, a node would be a cluster of one, which nobody has asked for.
+fn no_first_layout(directory: &Path, path: &Path, error: &std::io::Error) -> ServeError {
+    if error.kind() != ErrorKind::NotFound {
+        return ServeError::of_file(path, error);
+    }
+    let (directory, path) = (directory.display(), path.display());
+    ServeError::Refused(format!(
+        "{directory} is empty, and there is no first layout at {path} (cluster.layout_file): no cluster is made by \
+         accident. To make one: `dunlin cluster init`; to join one: `dunlin cluster invite` there, then `dunlin serve \
+         --join TICKET` here; if this node was in a cluster, give it back its files"
+    ))
 }
 
 /// A directory is one node's: under another name its partitions would count as complete, and be empty.
@@ -97,7 +132,8 @@ fn bind_to_node(directory: &Path, node: NodeId, layout: &Layout) -> Result<(), S
     match fs::read_to_string(&path) {
         Ok(text) if text == ours => Ok(()),
         Ok(text) => Err(ServeError::Refused(format!(
-            "{}: this data directory is that of node {}; node.name makes this node {node}",
+            "{}: this data directory is that of node {}; node.name makes this node {node}. If it shall take that \
+             node's place, join under a name of its own and use `dunlin cluster replace`",
             directory.display(),
             text.trim()
         ))),
@@ -106,7 +142,7 @@ fn bind_to_node(directory: &Path, node: NodeId, layout: &Layout) -> Result<(), S
     }
 }
 
-fn check(settings: &Settings, layout: &Layout) -> Result<NodeId, ServeError> {
+fn check(settings: &Settings, layout: &Layout) -> Result<(), ServeError> {
     let disagree = |what: &str, configured: String, layout: String| {
         Err(ServeError::Refused(format!("cluster.{what} is {configured} in the settings and {layout} in the layout")))
     };
@@ -120,12 +156,39 @@ fn check(settings: &Settings, layout: &Layout) -> Result<NodeId, ServeError> {
     if cluster.replicas as usize != layout.replicas {
         return disagree("replicas", cluster.replicas.to_string(), layout.replicas.to_string());
     }
+    Ok(())
+}
+
+/// The node that the layout has under this name; or the one whose directory it is, if the layout has it not: one that
+/// has joined and owns nothing yet, or no more.
+fn node_of(settings: &Settings, layout: &Layout, directory: &Path) -> Result<NodeId, ServeError> {
     let name = &settings.node.name;
-    let node = layout.node_named(name).ok_or_else(|| {
-        let names: Vec<&str> = layout.nodes.iter().map(|node| node.name.as_str()).collect();
-        ServeError::Refused(format!("node.name {name:?} is not in the layout; it has {}", names.join(", ")))
-    })?;
-    Ok(node.id)
+    let node = match (layout.node_named(name), kept_node(directory)?) {
+        (Some(node), _) => node.id,
+        (None, Some((node, _))) if layout.node(node).is_none() => node,
+        (None, Some((node, _))) => {
+            let called = layout.node(node).map_or("", |node| &node.name);
+            return Err(ServeError::Refused(format!(
+                "{}: this data directory is that of node {node}, which the layout calls {called:?}; node.name is {name:?}",
+                directory.display()
+            )));
+        }
+        (None, None) => {
+            let names: Vec<&str> = layout.nodes.iter().map(|node| node.name.as_str()).collect();
+            return Err(ServeError::Refused(format!(
+                "node.name {name:?} is not in the layout; it has {}. A further node joins with a ticket of `dunlin \
+                 cluster invite`",
+                names.join(", ")
+            )));
+        }
+    };
+    if settings.cluster.banned.contains(&node) {
+        return Err(ServeError::Refused(format!(
+            "node {node} is banned: its id is in cluster.banned. To let it back in, take the id off that list on all nodes; \
+             to use the machine for a new node, empty the data directory and join with a ticket"
+        )));
+    }
+    Ok(node)
 }
 
 fn endpoint_secret(directory: &Path) -> Result<([u8; 64], u64), ServeError> {
@@ -165,7 +228,7 @@ fn next_incarnation(directory: &Path, wall: WallTime) -> Result<u64, ServeError>
 }
 
 /// Replaces a file as a whole, so that a crash leaves the old or the new one.
-fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), ServeError> {
+pub(super) fn write_durably(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), ServeError> {
     let (path, scratch) = (directory.join(name), directory.join(format!("{name}.new")));
     let written = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch)?;

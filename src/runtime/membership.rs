@@ -128,7 +128,8 @@ fn fatal(event: &MemberEvent) -> Option<String> {
     match event {
         MemberEvent::IdentityLost => Some(
             "another process runs under this node's identity, and it goes on; \
-             a copied directory must not be started beside its original"
+             a copied directory must not be started beside its original. Stop one of the two; to make a further node, \
+             begin with an empty directory and a ticket of `dunlin cluster invite`"
                 .into(),
         ),
         _ => None,

@@ -29,6 +29,7 @@ mod flusher;
 mod hot_cache;
 pub mod http;
 mod identity;
+pub mod join;
 mod listings;
 pub mod log_jobs;
 mod membership;

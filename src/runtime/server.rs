@@ -11,6 +11,7 @@ use super::http::{
     system_wall_clock,
 };
 use super::identity::NodeIdentity;
+use super::join::Desk;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
@@ -18,7 +19,7 @@ pub use super::serve_error::ServeError;
 use super::settings::Settings;
 use super::shards::{ShardThreads, ShardWork, Started};
 use super::transport::limits::max_frame_bytes;
-use super::transport::{Received, Transport, TransportConfig};
+use super::transport::{JOIN_PROTOCOL, Received, Transport, TransportConfig};
 use super::unknown_files;
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
@@ -43,7 +44,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     open_files.report(settings.limits.http().max_connections);
     let identity = NodeIdentity::load(&settings, system_wall_clock())?;
     let epoch: u64 = rand::random();
-    let tls = load_tls(&settings, identity.node)?;
+    let tls = load_tls(&settings, &identity)?;
     let disk = open_disk(&settings)?;
     unknown_files::report(&disk);
     let Opened { log, reader, recovered } = open_store(&settings, Arc::clone(&disk), open_files)?;
@@ -64,6 +65,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     });
     let (members_sender, members) = watch::channel(Arc::new(Members::none(Arc::clone(&view))));
     let seat = Seat { members: members_sender, links: transport.connected(), stop: leaving };
+    if let Some(desk) = Desk::open(&settings, (identity.node, identity.layout.cluster), members.clone())? {
+        transport.welcome(desk.guests());
+    }
     let thread = start_membership(&settings, &identity, &view, me, &tls, seat)?;
     let membership = MembershipThread { leave, thread };
 
@@ -165,18 +169,32 @@ enum Asked {
     No,
 }
 
-fn load_tls(settings: &Settings, node: NodeId) -> Result<TlsFiles, ServeError> {
-    let tls = &settings.tls;
+fn load_tls(settings: &Settings, identity: &NodeIdentity) -> Result<TlsFiles, ServeError> {
+    let (tls, name, node) = (&settings.tls, &settings.node.name, identity.node);
     let files = TlsFiles::load(&tls.ca, &tls.certificate, &tls.key)
         .map_err(|error| ServeError::Refused(format!("[tls]: {error}")))?;
-    let named = files.node().map_err(|error| ServeError::Refused(format!("tls.certificate: {error}")))?;
-    if named != node {
-        let name = &settings.node.name;
-        return Err(ServeError::Refused(format!(
-            "tls.certificate is node {named}'s; node.name {name:?} is node {node} in the layout"
-        )));
+    let refused = |why: String| Err(ServeError::Refused(format!("tls.certificate: {why}")));
+    let (named, cluster) = match (files.node(), files.cluster()) {
+        (Ok(named), Ok(cluster)) => (named, cluster),
+        (Err(error), _) | (_, Err(error)) => return refused(error.to_string()),
+    };
+    if cluster != identity.layout.cluster {
+        let ours = identity.layout.cluster;
+        return refused(format!("it is a node's of cluster {cluster}, and the data directory is of cluster {ours}"));
     }
-    Ok(files)
+    if named != node {
+        return refused(format!(
+            "it is node {named}'s; node.name {name:?} is node {node} in the layout. A node that shall take its place joins \
+             under a name of its own, with a ticket; then `dunlin cluster replace`"
+        ));
+    }
+    if let Err(error) = files.check_signed() {
+        let ca = tls.ca.display();
+        return refused(format!(
+            "{error} ({ca}); put back the files that `dunlin cluster init`, `dunlin certs issue` or joining made together"
+        ));
+    }
+    Ok(files.banning(settings.cluster.banned.iter().copied()))
 }
 
 fn bind_transport(
@@ -191,7 +209,10 @@ fn bind_transport(
         node: identity.node,
         cluster: identity.layout.cluster,
         address: settings.node.peer_address,
-        tls: tls.clone(),
+        tls: match settings.tls.authority_key {
+            Some(_) => tls.clone().admitting_strangers(JOIN_PROTOCOL),
+            None => tls.clone(),
+        },
         reset_key: identity.reset_key,
         connection_key: identity.connection_key,
         epoch,

@@ -11,7 +11,8 @@ use std::path::Path;
 /// The authority's certificate: in the cluster's directory, and a copy in each node's. In the cluster's
 /// directory it is written last: where it is, the birth was completed.
 pub(in crate::cli) const AUTHORITY_FILE: &str = "ca.pem";
-/// The authority's key. Whoever has it can make nodes.
+/// The authority's key: in the cluster's directory, and a copy at the node that lets others in. Whoever has it can make
+/// nodes.
 pub(in crate::cli) const AUTHORITY_KEY_FILE: &str = "ca-key.pem";
 /// A node's settings.
 pub(in crate::cli) const NODE_FILE: &str = "node.toml";
@@ -19,8 +20,10 @@ pub(in crate::cli) const NODE_FILE: &str = "node.toml";
 pub(in crate::cli) const CERTIFICATE_FILE: &str = "certificate.pem";
 /// A node's key.
 pub(in crate::cli) const KEY_FILE: &str = "key.pem";
-/// The first layout.
+/// The first layout: in each node's directory, and a copy in the cluster's.
 pub(in crate::cli) const LAYOUT_FILE: &str = "layout.json";
+/// The name of the node that lets others in, in the cluster's directory.
+pub(in crate::cli) const ISSUER_FILE: &str = "issuer";
 /// What context tokens are authenticated with.
 const SECRET_FILE: &str = "secret";
 /// The data directory.
@@ -50,12 +53,19 @@ pub(in crate::cli) fn create(plan: &Plan, directory: &Path) -> Result<(), String
         write(&home.join(KEY_FILE), OWNER_ONLY, issued.key_pem.as_bytes())?;
         write(&home.join(SECRET_FILE), OWNER_ONLY, &secret)?;
         write(&home.join(LAYOUT_FILE), EVERYBODY_READS, layout.as_bytes())?;
+        if plan.issuer.as_ref() == Some(&node.name) {
+            write(&home.join(AUTHORITY_KEY_FILE), OWNER_ONLY, authority.key_pem().as_bytes())?;
+        }
         make_directory(&home.join(DATA_DIRECTORY))?;
         let genesis = format!("{}\n", plan.cluster);
         write(&home.join(DATA_DIRECTORY).join(GENESIS_FILE), EVERYBODY_READS, genesis.as_bytes())?;
         sync_directory(&home.join(DATA_DIRECTORY))?;
         sync_directory(&home)?;
     }
+    if let Some(issuer) = &plan.issuer {
+        write(&directory.join(ISSUER_FILE), EVERYBODY_READS, format!("{issuer}\n").as_bytes())?;
+    }
+    write(&directory.join(LAYOUT_FILE), EVERYBODY_READS, layout.as_bytes())?;
     write(&directory.join(AUTHORITY_KEY_FILE), OWNER_ONLY, authority.key_pem().as_bytes())?;
     write(&directory.join(AUTHORITY_FILE), EVERYBODY_READS, authority.certificate_pem().as_bytes())?;
     sync_directory(directory)

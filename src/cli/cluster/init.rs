@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 /// Make a new cluster: its id, certificates and secret, and a directory for each node
 ///
-/// Copy DIR/<name>/ to the node's machine and start `dunlin serve --config <name>/node.toml` there. DIR/ca-key.pem
-/// stays with the operator: whoever has it can make nodes. DIR must be empty or absent.
+/// Copy DIR/<name>/ to the node's machine and start `dunlin serve --config <name>/node.toml` there. DIR itself stays
+/// with the operator, and so does DIR/ca-key.pem: whoever has it can make nodes. The first node has a copy, to let in
+/// nodes that bring a ticket of `cluster invite`. DIR must be empty or absent.
 #[derive(clap::Args)]
 pub(in crate::cli) struct Init {
     /// The nodes and where peers reach them. Membership takes the next port
@@ -32,6 +33,9 @@ pub(in crate::cli) struct Init {
     /// Port of HTTP on each host, on 127.0.0.1; the next node on the same host takes the next port
     #[arg(long, value_name = "PORT", default_value_t = 8101)]
     http_port_base: u16,
+    /// Give no node the authority's key: tickets work only once tls.authority_key is set on one
+    #[arg(long)]
+    keyless: bool,
     /// Where the files go
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -49,7 +53,10 @@ impl Init {
                 node.name, node.name, node.name
             );
         }
-        eprintln!("\nKeep {directory}/ca-key.pem safe and off the nodes: whoever has it can make nodes.");
+        eprintln!("\nKeep {directory}/ca-key.pem safe: whoever has it can make nodes.");
+        if let Some(issuer) = &plan.issuer {
+            eprintln!("{issuer} has a copy, to let in further nodes: dunlin cluster invite --dir {directory}");
+        }
         println!("{}", plan.cluster);
         Ok(())
     }
@@ -74,6 +81,7 @@ impl Init {
             let zone = zones.get(name).cloned().unwrap_or_default();
             plan.nodes.push(planned(name, address, zone, http_port)?);
         }
+        plan.issuer = plan.nodes.first().filter(|_| !self.keyless).map(|node| node.name.clone());
         distinct_nodes(&plan)?;
         Ok(plan)
     }

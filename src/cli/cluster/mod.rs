@@ -5,6 +5,7 @@
 
 mod birth;
 mod init;
+mod invite;
 mod plan;
 mod show;
 
@@ -21,6 +22,7 @@ pub(super) use plan::{Plan, PlannedNode};
 #[derive(Subcommand)]
 pub(super) enum ClusterCommand {
     Init(init::Init),
+    Invite(invite::Invite),
     Status(show::Status),
     Ring(show::Ring),
 }
@@ -29,6 +31,7 @@ impl ClusterCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Init(init) => init.run(),
+            Self::Invite(invite) => invite.run(),
             Self::Status(status) => status.run(),
             Self::Ring(ring) => ring.run(),
         }

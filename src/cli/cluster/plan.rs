@@ -1,5 +1,6 @@
 //! What a new cluster shall be.
 
+use super::birth::AUTHORITY_KEY_FILE;
 use crate::base::{ClusterId, NodeId};
 use crate::ring::{Layout, LayoutError, LayoutNode, Partitioning};
 use crate::runtime::settings::HostPort;
@@ -14,6 +15,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) partitioning: Partitioning,
     /// In the operator's order.
     pub(in crate::cli) nodes: Vec<PlannedNode>,
+    /// The name of the node that gets the authority's key, to let others in.
+    pub(in crate::cli) issuer: Option<String>,
 }
 
 /// A node of the plan.
@@ -37,7 +40,7 @@ pub(in crate::cli) struct PlannedNode {
 impl Plan {
     /// A plan without nodes, under a new cluster id.
     pub(in crate::cli) fn new(replicas: usize, partitioning: Partitioning) -> Self {
-        Self { cluster: ClusterId(rand::random()), replicas, partitioning, nodes: Vec::new() }
+        Self { cluster: ClusterId(rand::random()), replicas, partitioning, nodes: Vec::new(), issuer: None }
     }
 
     /// The first layout, as every node of the plan gets it.
@@ -59,7 +62,7 @@ impl PlannedNode {
     pub(super) fn settings(&self, plan: &Plan) -> Vec<(&'static str, String)> {
         let others = plan.nodes.iter().filter(|other| other.id != self.id);
         let seeds: Vec<String> = others.map(|other| other.membership_address.to_string()).take(MAX_SEEDS).collect();
-        vec![
+        let mut settings = vec![
             ("node.name", self.name.clone()),
             ("node.http_address", self.http_listener.to_string()),
             ("node.peer_address", self.peer_listener.to_string()),
@@ -71,7 +74,11 @@ impl PlannedNode {
             ("cluster.partitions", plan.partitioning.count().to_string()),
             ("cluster.replicas", plan.replicas.to_string()),
             ("membership.address", self.membership_listener.to_string()),
-        ]
+        ];
+        if plan.issuer.as_ref() == Some(&self.name) {
+            settings.push(("tls.authority_key", AUTHORITY_KEY_FILE.into()));
+        }
+        settings
     }
 }
 

@@ -141,6 +141,7 @@ fn plan(http: &[SocketAddr]) -> Result<Plan, String> {
             http_listener: *http,
         });
     }
+    plan.issuer = plan.nodes.first().map(|node| node.name.clone());
     Ok(plan)
 }
 

@@ -37,7 +37,9 @@ fn identity(settings: &Settings) -> Vec<Finding> {
         found.push(("node.name", format!("{name:?} is no name; {NAME_RULE} are allowed")));
     }
     if settings.cluster.id == ClusterId(0) {
-        found.push(("cluster.id", "is required: 32 hexadecimal digits, made by `dunlin cluster init`".into()));
+        let why = "is required: 32 hexadecimal digits, made by `dunlin cluster init`. To join a cluster: `dunlin serve \
+                   --join TICKET`, with a ticket of `dunlin cluster invite` there";
+        found.push(("cluster.id", why.into()));
     }
     found
 }

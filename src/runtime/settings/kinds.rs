@@ -4,7 +4,7 @@ use super::host_port::HostPort;
 use super::knob::list_items;
 use super::value::{Input, Setting};
 use super::{Bounds, Shape};
-use crate::base::ClusterId;
+use crate::base::{ClusterId, NodeId};
 use crate::replication::{Quorum, Sloppiness};
 use crate::store::{Compression, CompressionRules, Durability};
 use std::net::SocketAddr;
@@ -142,6 +142,18 @@ impl Setting for ClusterId {
 
     fn allowed(_: Bounds) -> String {
         "32 hexadecimal digits".into()
+    }
+}
+
+impl Setting for NodeId {
+    const SHAPE: Shape = Shape::Quoted;
+
+    fn read(input: &Input) -> Option<Self> {
+        input.text()?.parse().ok()
+    }
+
+    fn allowed(_: Bounds) -> String {
+        "16 hexadecimal digits".into()
     }
 }
 

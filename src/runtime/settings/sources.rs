@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The file, the environment and the flags of one start. A flag wins over a variable, that over the
-/// file, that over the default.
+/// file, that over what the node was joined with, that over the default.
 ///
 /// Relative paths are relative to the file's directory when they come from the file or are defaults,
 /// and to the working directory when they come from a flag or a variable.
@@ -21,6 +21,8 @@ pub struct Sources {
     pub file: PathBuf,
     /// What it says.
     pub text: String,
+    /// A file beneath that one, by path and text: what a node that has joined was joined with. The file above counts.
+    pub beneath: Option<(PathBuf, String)>,
     /// Variables by name; those that are no setting are passed over.
     pub variables: Vec<(String, String)>,
     /// Flags, without dashes, and their values.
@@ -36,12 +38,17 @@ impl Sources {
             return Err(unreadable(format!("it has {length} bytes; at most {MAX_FILE_BYTES} are read")));
         }
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self { file: file.into(), text, ..Self::without_file(flags) })
+    }
+
+    /// Only flags and the process's environment.
+    pub fn without_file(flags: Vec<(String, String)>) -> Self {
         let text_pair = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         // The secret is no setting: it is not held where settings are shown.
         let variables = std::env::vars_os().filter_map(text_pair).filter(|(name, _)| name != KEY_VARIABLE).collect();
-        Ok(Self { file: file.into(), text, variables, flags })
+        Self { variables, flags, ..Self::default() }
     }
 
     /// The settings, as far as each value alone can tell: what [`Sources::load`] checks before it looks
@@ -79,6 +86,9 @@ impl Sources {
     fn values(&self) -> Values {
         let base = self.file.parent().unwrap_or(Path::new(""));
         let mut values = Values::with_base(base);
+        if let Some((file, text)) = &self.beneath {
+            file::read(file, text, file.parent().unwrap_or(Path::new("")), &mut values);
+        }
         file::read(&self.file, &self.text, base, &mut values);
         for (name, value) in &self.variables {
             if let Some(knob) = KNOBS.iter().find(|knob| knob.variable() == *name) {

@@ -3,8 +3,8 @@
 use super::knob::{Bounds, Knob, settings};
 use super::value::{Setting, Values};
 use super::{HostPort, LogFormat, LogLevel, Size};
-use crate::base::ClusterId;
 use crate::base::limits::MAX_VALUE_BYTES;
+use crate::base::{ClusterId, NodeId};
 use crate::membership::{MAX_NAME_BYTES, MAX_ZONE_BYTES};
 use crate::replication::{Quorum, Sloppiness};
 use crate::ring::{MAX_REPLICAS, Partitioning};
@@ -13,6 +13,9 @@ use crate::store::{CompressionRules, Durability};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Most nodes that are kept out: for every connection they are looked through.
+const MAX_BANNED: u64 = 1024;
 
 /// Most prefixes with a compression of their own: for every record written they are looked through.
 const MAX_COMPRESSION_RULES: u64 = 64;
@@ -70,6 +73,9 @@ settings! {
         /// 32 bytes that authenticate context tokens, the same on all nodes. With two files the first one seals, both open.
         secret_file: Vec<PathBuf> = "secret", Bounds::between(1, 2);
         "To rotate the secret: list old and new, then new and old, then new alone, each on all nodes in turn."
+        /// Ids of nodes that are not let in, although they have certificates of this cluster.
+        banned: Vec<NodeId> = "", Bounds::between(0, MAX_BANNED);
+        "When a node's disk or key is lost to somebody else. List it on all nodes and restart them in turn."
     }
 
     /// What a request that does not say otherwise gets.
@@ -190,6 +196,9 @@ settings! {
         /// The certificate's key (PEM). Readable by the node alone.
         key: PathBuf = "key.pem", Bounds::NONE;
         "To keep it on a file system of its own."
+        /// The authority's key (PEM): with it this node lets in nodes that bring a ticket. Empty: it lets in none.
+        authority_key: Option<PathBuf> = "", Bounds::NONE;
+        "To have another node let nodes in, or none: whoever has this key can make nodes. `dunlin cluster init` sets it on one node."
         /// Serve HTTP, which is neither encrypted nor authenticated, on an address that is not loopback.
         allow_insecure_http: bool = "false", Bounds::NONE;
         "Only where everyone who can reach the address may read and write everything."

@@ -2,15 +2,18 @@
 
 use super::close::Close;
 use super::counters::Counters;
+use super::endpoint::JOIN_PROTOCOL;
 use super::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, RETRY_FROM_HANDSHAKES};
 use crate::base::{ClusterId, NodeId};
 use crate::membership::MAX_MEMBERS;
 use crate::runtime::certificates::identity_of;
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming};
 use rustls::pki_types::CertificateDer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -24,12 +27,35 @@ pub(crate) struct Acceptor {
     /// The newest connection of each peer. A peer dials once at a time: an older one is abandoned.
     /// At most [`MAX_MEMBERS`] peers.
     newest: Mutex<BTreeMap<NodeId, Connection>>,
+    banned: Arc<BTreeSet<NodeId>>,
+    /// Who takes those that have no certificate; without one they are refused.
+    guests: Arc<OnceLock<Guests>>,
+}
+
+/// Takes the connection of somebody who has no certificate and asks for one.
+pub(crate) type Guests = Box<dyn Fn(Connection) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Who was let in.
+enum Admitted {
+    Peer(NodeId, Connection),
+    Guest(Connection),
 }
 
 impl Acceptor {
-    pub(crate) fn new(node: NodeId, cluster: ClusterId, counters: Arc<Counters>) -> Arc<Self> {
+    pub(crate) fn new(
+        node: NodeId,
+        cluster: ClusterId,
+        counters: Arc<Counters>,
+        banned: &Arc<BTreeSet<NodeId>>,
+    ) -> Arc<Self> {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        Arc::new(Self { node, cluster, counters, handshakes, newest: Mutex::default() })
+        let (banned, guests) = (Arc::clone(banned), Arc::default());
+        Arc::new(Self { node, cluster, counters, handshakes, newest: Mutex::default(), banned, guests })
+    }
+
+    /// Where to say who takes guests.
+    pub(crate) fn guests(&self) -> &Arc<OnceLock<Guests>> {
+        &self.guests
     }
 
     /// Accepts until the endpoint closes; `serve` has each connection, in a task of its own. All of them
@@ -58,17 +84,25 @@ impl Acceptor {
                 let admitted = acceptor.admit(incoming).await;
                 drop(permit);
                 match admitted {
-                    Some((peer, connection)) => {
+                    Some(Admitted::Peer(peer, connection)) => {
                         serve(peer, connection.clone()).await;
                         acceptor.forget(peer, &connection);
                     }
+                    Some(Admitted::Guest(connection)) => acceptor.serve_guest(connection).await,
                     None => acceptor.counters.refused.add(1),
                 }
             });
         }
     }
 
-    async fn admit(&self, incoming: Incoming) -> Option<(NodeId, Connection)> {
+    async fn serve_guest(&self, connection: Connection) {
+        match self.guests.get() {
+            Some(guests) => guests(connection).await,
+            None => Close::Refused.close(&connection),
+        }
+    }
+
+    async fn admit(&self, incoming: Incoming) -> Option<Admitted> {
         let from = incoming.remote_address();
         let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
             Ok(Ok(connection)) => connection,
@@ -78,11 +112,19 @@ impl Acceptor {
             }
             Err(_) => return None,
         };
+        if asks_to_join(&connection) {
+            return Some(Admitted::Guest(connection));
+        }
         let Some(peer) = peer_of(&connection, self.cluster).filter(|peer| *peer != self.node) else {
             tracing::warn!(%from, "refused: the certificate names no other node of this cluster");
             Close::Refused.close(&connection);
             return None;
         };
+        if self.banned.contains(&peer) {
+            tracing::debug!(%from, %peer, "refused: banned");
+            Close::Banned.close(&connection);
+            return None;
+        }
         let mut newest = self.lock();
         if newest.len() >= MAX_MEMBERS && !newest.contains_key(&peer) {
             Close::Refused.close(&connection);
@@ -92,7 +134,7 @@ impl Acceptor {
             Close::Replaced.close(&older);
         }
         drop(newest);
-        Some((peer, connection))
+        Some(Admitted::Peer(peer, connection))
     }
 
     fn forget(&self, peer: NodeId, connection: &Connection) {
@@ -105,6 +147,12 @@ impl Acceptor {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Connection>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// By this protocol nothing but a request to join is heard, with a certificate or without.
+fn asks_to_join(connection: &Connection) -> bool {
+    let handshake = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    handshake.and_then(|data| data.protocol).as_deref() == Some(JOIN_PROTOCOL)
 }
 
 /// Who is at the other end, by the certificate that TLS has verified.

@@ -17,6 +17,8 @@ pub(crate) enum Close {
     Redialling,
     /// Not used for a while.
     Idle,
+    /// The node is on this cluster's list of banned nodes.
+    Banned,
 }
 
 impl Close {
@@ -29,6 +31,7 @@ impl Close {
             Close::Replaced => 3,
             Close::Redialling => 4,
             Close::Idle => 5,
+            Close::Banned => 6,
         })
     }
 
@@ -41,6 +44,7 @@ impl Close {
             Close::Replaced => b"replaced",
             Close::Redialling => b"redialling",
             Close::Idle => b"idle",
+            Close::Banned => b"banned",
         }
     }
 

@@ -14,6 +14,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::timeout;
 
+/// What who has no certificate yet speaks on the data endpoint of a node that may issue one.
+pub(crate) const JOIN_PROTOCOL: &[u8] = b"dunlin-join/1";
+
 /// Random, kept in the data directory. With them a restarted node can tell the peers of its earlier life
 /// that it has forgotten them; without, they would wait for the idle time-out.
 #[derive(Clone)]
@@ -159,6 +162,11 @@ fn socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// How a data endpoint is dialled by who wants to join.
+pub(crate) fn guest_settings() -> TransportConfig {
+    quic_settings(Purpose::Data)
 }
 
 fn quic_settings(purpose: Purpose) -> TransportConfig {

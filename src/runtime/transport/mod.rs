@@ -21,6 +21,7 @@ mod peers;
 mod queue;
 mod reader;
 mod received;
+mod refusal;
 
 pub use counters::TransportCounters;
 pub use endpoint::TransportError;
@@ -30,7 +31,8 @@ pub use frame::{
 pub use peers::{Transport, TransportConfig};
 pub use received::Received;
 
-pub(super) use accept::Acceptor;
+pub(super) use accept::{Acceptor, Guests};
 pub(super) use close::Close;
 pub(super) use counters::Counters;
-pub(super) use endpoint::{EndpointKeys, Purpose, dial, open};
+pub(super) use endpoint::{DialError, EndpointKeys, JOIN_PROTOCOL, Purpose, dial, guest_settings, open};
+pub(super) use refusal::{NO_SUCH_PROTOCOL, advice, alert_of};

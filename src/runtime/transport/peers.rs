@@ -1,6 +1,6 @@
 //! The transport: every peer of this node.
 
-use super::accept::Acceptor;
+use super::accept::{Acceptor, Guests};
 use super::close::Close;
 use super::counters::{Counters, TransportCounters};
 use super::endpoint::{EndpointKeys, Purpose, TransportError, configs, open};
@@ -17,9 +17,9 @@ use crate::replication::Message;
 use crate::runtime::certificates::{CertificateError, TlsFiles, node_name};
 use bytes::Bytes;
 use quinn::{ClientConfig, Endpoint};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -57,6 +57,8 @@ pub struct Transport {
     encoder: Mutex<Encoder>,
     peers: Peers,
     links: Arc<watch::Sender<Links>>,
+    banned: Arc<BTreeSet<NodeId>>,
+    guests: Arc<OnceLock<Guests>>,
     accepting: AbortHandle,
 }
 
@@ -103,7 +105,8 @@ impl Transport {
         let reading = Reading::new(epoch, max_frame_bytes, Arc::clone(&counters), inboxes, Box::new(heard));
         let reading = Arc::new(reading);
         let serve = move |peer, connection| Arc::clone(&reading).serve(peer, connection);
-        let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters));
+        let acceptor = Acceptor::new(node, cluster, Arc::clone(&counters), tls.banned());
+        let (banned, guests) = (Arc::clone(tls.banned()), Arc::clone(acceptor.guests()));
         let accepting = tokio::spawn(acceptor.run(opened.endpoint.clone(), serve)).abort_handle();
         let transport = Self {
             endpoint: opened.endpoint,
@@ -116,9 +119,17 @@ impl Transport {
             encoder: Mutex::default(),
             peers,
             links: Arc::new(watch::Sender::default()),
+            banned,
+            guests,
             accepting,
         };
         Ok(transport)
+    }
+
+    /// From now on, who has no certificate and asks for one is this one's to serve. The first call counts.
+    pub(crate) fn welcome(&self, guests: Guests) {
+        // A second one would be a second desk of one node: there is none.
+        let _ = self.guests.set(guests);
     }
 
     /// Where it listens.
@@ -128,9 +139,9 @@ impl Transport {
 
     /// A peer lives at `host:port`, resolved anew at each dial. Dials now and, until the peer is
     /// forgotten, for ever. An unchanged address changes nothing but the wait before the next dial; this
-    /// node's own is passed over.
+    /// node's own is passed over, and so is that of a banned one.
     pub fn set_address(&self, node: NodeId, address: String) {
-        if node == self.node {
+        if node == self.node || self.banned.contains(&node) {
             return;
         }
         let mut peers = lock(&self.peers);
