@@ -142,8 +142,19 @@ impl Layout {
     /// Plans the next version from this one: other nodes, capacities, zones, addresses or another number
     /// of replicas. Transfers the fewest copies that the new shares allow.
     pub fn change(&self, nodes: Vec<LayoutNode>, replicas: usize) -> Result<Self, LayoutError> {
+        self.change_replacing(nodes, replicas, &[])
+    }
+
+    /// The same, and of each pair the second takes the place of the first, which is not among `nodes`.
+    pub(super) fn change_replacing(
+        &self,
+        nodes: Vec<LayoutNode>,
+        replicas: usize,
+        heirs: &[(NodeId, NodeId)],
+    ) -> Result<Self, LayoutError> {
         let version = self.version.checked_add(1).ok_or(LayoutError::Version(self.version))?;
-        Self::planned(version, self.cluster, self.partitioning, replicas, nodes, Some(&self.placement))
+        let before = self.placement.inherited(heirs);
+        Self::planned(version, self.cluster, self.partitioning, replicas, nodes, Some(&before))
     }
 
     /// The same, with these nodes of the version before declared dead.

@@ -7,6 +7,7 @@
 //! a row names distinct nodes, in distinct zones when zones allow. docs/placement.md explains the rule.
 
 mod chain;
+mod change;
 mod hasher;
 mod layout;
 mod leader;
@@ -20,6 +21,7 @@ mod record;
 mod spread;
 mod table;
 
+pub use change::{Change, ChangeError, Departure, MAX_STAGED, Staged};
 pub use layout::{Layout, LayoutError, LayoutNode, MAX_NODES, MAX_REPLICAS};
 pub use moves::{Move, moves};
 pub use partition::{PartitionId, Partitioning, PartitioningError};

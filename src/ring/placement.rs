@@ -43,6 +43,13 @@ impl Placement {
         self.nodes.chunks(self.row_length.max(1))
     }
 
+    /// The table as it would be had the second of each pair always been in the place of the first. A plan that starts
+    /// from it leaves the heir what it can of that place, roundings and leads included.
+    pub(super) fn inherited(&self, heirs: &[(NodeId, NodeId)]) -> Self {
+        let heir_of = |id: NodeId| heirs.iter().find(|(gone, _)| *gone == id).map_or(id, |(_, heir)| *heir);
+        Self { nodes: self.nodes.iter().map(|&id| heir_of(id)).collect(), ..*self }
+    }
+
     /// Takes rows from elsewhere: indices into `nodes`. They must be equally long and name nodes only;
     /// [`super::Layout::validate`] checks the rest.
     pub(super) fn from_rows(
