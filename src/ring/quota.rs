@@ -23,6 +23,10 @@ impl Share {
     fn remainder(self) -> u128 {
         self.numerator % self.denominator
     }
+
+    fn value(self) -> f64 {
+        self.numerator as f64 / self.denominator as f64
+    }
 }
 
 /// One that shares: how much it weighs and what bounds it.
@@ -54,6 +58,21 @@ pub(super) fn quotas(partitions: usize, nodes: &[LayoutNode], spread: &Spread, h
         }
     }
     quotas
+}
+
+/// The share of each node before it is rounded, for people to compare with what it holds.
+pub(super) fn fair_shares(partitions: usize, nodes: &[LayoutNode], spread: &Spread) -> Vec<f64> {
+    let mut shares = vec![0.0; nodes.len()];
+    for (zone, share) in zone_shares(partitions, nodes, spread).into_iter().enumerate() {
+        let members = || (0..nodes.len()).filter(|&node| spread.zone_of(node) == zone);
+        let exact = node_shares(partitions, share, members().filter_map(|node| nodes.get(node)));
+        for (node, exact) in members().zip(exact) {
+            if let Some(share) = shares.get_mut(node) {
+                *share = exact.value();
+            }
+        }
+    }
+    shares
 }
 
 /// The exact share of each zone: by the capacity of its nodes, within what a zone may hold.
