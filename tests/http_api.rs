@@ -225,6 +225,7 @@ async fn start(
         limits,
         metrics: metrics.clone(),
         wall_clock: system_wall_clock,
+        layouts: None,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

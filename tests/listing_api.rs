@@ -110,6 +110,7 @@ fn with_api(prepare: impl FnOnce(&mut FakeCore), test: impl AsyncFnOnce(Api)) {
             limits: HttpLimits::default(),
             metrics: Arc::new(Metrics::new()),
             wall_clock: system_wall_clock,
+            layouts: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new([format!("http://{}", listener.local_addr().unwrap())]).unwrap();

@@ -115,6 +115,10 @@ impl Shard {
         object: Object,
         slot: Published,
     ) {
+        if !self.is_replica(partition) {
+            // Given up since the step began: behind the record that voids the clock, nothing may enter it.
+            return self.refuse_step(turn, &step, Failure::NotReady, Refusal::NotMine);
+        }
         match step {
             UpdateStep::Coordinate { write } => self.mint(turn, write, object, slot),
             UpdateStep::Apply(apply) => {

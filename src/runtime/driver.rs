@@ -3,6 +3,7 @@
 use super::alarm::Alarm;
 use super::append_queue::AppendQueue;
 use super::cold_reads::{ColdReads, ReadAnswer};
+use super::control_handle::ControlHandle;
 use super::disk::RealDisk;
 use super::flusher::{Append, FlushRequest, Flushed};
 use super::http::CoreRequest;
@@ -16,8 +17,8 @@ use super::transport::{Received, Transport};
 use super::upkeep::{Asked, Stop};
 use crate::base::{Now, Time, WallTime};
 use crate::causal::Actor;
-use crate::node::{Effect, Input, Node, Space, StoreAnswer, View};
-use crate::replication::{Failure, Outcome};
+use crate::node::{ControlInput, Effect, Input, Node, Space, StoreAnswer, View};
+use crate::replication::{Failure, Message, Outcome};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +63,10 @@ pub(super) struct Driver {
     pub(super) next_request: u64,
     /// Why this node must stop, if it must: another process has its identity.
     pub(super) lost: Option<String>,
+    /// The same, for another reason.
+    pub(super) failed: Option<String>,
+    /// For what concerns layouts.
+    pub(super) control: ControlHandle,
 }
 
 /// What concerns the node as a whole.
@@ -142,7 +147,7 @@ impl Driver {
                 Some(request) = self.commands.recv() => {
                     self.take_command(request, &mut inputs);
                 }
-                Some(batch) = self.received.recv() => take_received(batch, &mut inputs),
+                Some(batch) = self.received.recv() => self.take_received(batch, &mut inputs),
                 flushed = self.flushed.recv() => match flushed {
                     Some(flushed) => if let Err(why) = self.take_flushed(flushed, &mut inputs) {
                         return Ended::Poisoned(why);
@@ -173,6 +178,9 @@ impl Driver {
             }
             if let Some(why) = self.lost.clone() {
                 return Ended::IdentityTaken(why);
+            }
+            if let Some(why) = self.failed.clone() {
+                return Ended::Failed(why);
             }
             if let Err(why) = self.take_waiting(&mut inputs) {
                 return Ended::Poisoned(why);
@@ -208,7 +216,7 @@ impl Driver {
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(batch) = self.received.try_recv() else { break };
-            take_received(batch, inputs);
+            self.take_received(batch, inputs);
         }
         for _ in 0..MAX_TURN_INPUTS {
             let Ok(request) = self.commands.try_recv() else { break };
@@ -243,6 +251,17 @@ impl Driver {
         let _ = self.appends.send(FlushRequest::Renew(Actor(rand::random())));
     }
 
+    fn take_received(&self, received: Received, inputs: &mut Vec<Input>) {
+        // Its share of the budget for bytes received and not yet handled goes with the rest of it.
+        let Received { from, messages, .. } = received;
+        for message in messages {
+            match message {
+                Message::Layout(message) => self.control.message(from, message),
+                message => inputs.push(Input::Message { from, message }),
+            }
+        }
+    }
+
     fn take_command(&mut self, (asked, answer): CoreRequest, inputs: &mut Vec<Input>) {
         self.next_request += 1;
         self.waiting.insert(self.next_request, answer);
@@ -259,8 +278,10 @@ impl Driver {
             }
             lead.status_source.members = Arc::clone(&members);
         }
+        self.holdings_stale |= self.view.layouts.revision != members.view.layouts.revision;
         self.view = Arc::clone(&members.view);
         self.lost.clone_from(&members.lost);
+        self.failed.clone_from(&members.failed);
         inputs.push(Input::View(Arc::clone(&self.view)));
     }
 
@@ -305,8 +326,10 @@ impl Driver {
                     let _ = waiting.send(outcome);
                 }
             }
-            // The control is told by its own channel.
-            Effect::Drained { .. } | Effect::Filled { .. } => {}
+            Effect::Drained { shard, revision } => self.control.report(ControlInput::Drained { shard, revision }),
+            Effect::Filled { shard, revision, version } => {
+                self.control.report(ControlInput::Filled { shard, revision, version });
+            }
             Effect::Notice(notice) => self.metrics.count_notice(notice),
         }
     }
@@ -338,7 +361,7 @@ impl Driver {
         let held = |partition| Some(holding(partition, &self.node.partition_report(partition)?));
         let holdings = stale.then(|| view.layout().partitions_of(view.me).filter_map(held).collect());
         self.board.put(self.shard, self.node.status(), holdings);
-        if let Some(lead) = &self.lead
+        if let Some(lead) = &mut self.lead
             && let Some((node, holdings)) = self.board.whole()
         {
             lead.status.send_replace(Arc::new(lead.status_source.status(view, &node, holdings)));
@@ -382,12 +405,6 @@ fn changes_holdings(input: &Input) -> bool {
         Input::Command { .. } | Input::List { .. } | Input::Message { .. } | Input::Listed { .. } => false,
         Input::Relocated(_) | Input::Space(_) | Input::Tick => false,
     }
-}
-
-fn take_received(received: Received, inputs: &mut Vec<Input>) {
-    // Its share of the budget for bytes received and not yet handled goes with the rest of it.
-    let Received { from, messages, .. } = received;
-    inputs.extend(messages.into_iter().map(|message| Input::Message { from, message }));
 }
 
 fn take_read((shard, id, answer): ReadAnswer, inputs: &mut Vec<Input>) {

@@ -3,6 +3,7 @@
 use super::append_queue::AppendQueue;
 use super::cold_reads::ColdReads;
 use super::compactor;
+use super::control_handle::ControlHandle;
 use super::disk::RealDisk;
 use super::driver::{Driver, Lead};
 use super::flusher::{self, FlushRequest};
@@ -32,7 +33,8 @@ pub(super) struct Parts<'a> {
     pub(super) sharding: Sharding,
     pub(super) view: Arc<View>,
     pub(super) members: watch::Receiver<Arc<Members>>,
-    pub(super) transport: Transport,
+    pub(super) control: ControlHandle,
+    pub(super) transport: Arc<Transport>,
     /// By shard.
     pub(super) received: Vec<mpsc::Receiver<Received>>,
     pub(super) disk: Arc<RealDisk>,
@@ -56,7 +58,7 @@ impl Drivers {
     /// Starts the threads around the log, and makes the drivers. Those do nothing before they run.
     pub(super) fn new(parts: Parts<'_>) -> Result<Drivers, ServeError> {
         let Parts { settings, epoch, sharding, view, members, transport, received, disk, log, reader, .. } = parts;
-        let (recovered, metrics, transport) = (parts.recovered, parts.metrics, Arc::new(transport));
+        let (recovered, metrics, control) = (parts.recovered, parts.metrics, parts.control);
         let shards = sharding.shards();
         let (answers, flushed): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
         let (commands, asked_for): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(COMMAND_QUEUE)).unzip();
@@ -90,6 +92,7 @@ impl Drivers {
                 started,
                 wall_clock: system_wall_clock,
                 transport: Arc::clone(&transport),
+                control: control.clone(),
                 reads: ColdReads::start(reader.clone(), hot, shards).map_err(threads_refused)?,
                 appends: AppendQueue::new(flusher.clone()),
                 commands,
@@ -105,6 +108,7 @@ impl Drivers {
                 waiting: Default::default(),
                 next_request: 0,
                 lost: None,
+                failed: None,
             });
         }
         let others = drivers.split_off(drivers.len().min(1));

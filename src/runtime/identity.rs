@@ -4,6 +4,7 @@ use super::join::is_join_file;
 use super::serve_error::ServeError;
 use super::settings::Settings;
 use crate::base::{ClusterId, NodeId, WallTime};
+use crate::node::LayoutState;
 use crate::ring::Layout;
 use crate::store::FileName;
 use rand::Rng;
@@ -12,9 +13,14 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The layout in force, kept with the data: the configured file is read only by an empty directory.
 const LAYOUT_FILE: &str = "layout.json";
+
+/// The layouts that are live and what was promised about the next; written when the first of them changes. From then on
+/// `layout.json` is of history.
+const LAYOUTS_FILE: &str = "layouts.json";
 
 /// Whose directory it is.
 const NODE_FILE: &str = "node";
@@ -27,7 +33,7 @@ const INCARNATION_FILE: &str = "incarnation";
 
 /// What a backup has of these files. The others are made anew: a secret that nobody else knows, and a number that
 /// the clock gives.
-pub(super) const KEPT_FILES: [&str; 2] = [NODE_FILE, LAYOUT_FILE];
+pub(super) const KEPT_FILES: [&str; 3] = [NODE_FILE, LAYOUT_FILE, LAYOUTS_FILE];
 
 /// Bytes of the endpoints' secret: 64 for the reset key, 8 for connection ids.
 const ENDPOINT_SECRET_BYTES: usize = 72;
@@ -35,13 +41,15 @@ const ENDPOINT_SECRET_BYTES: usize = 72;
 /// Is this the name of a file that is made here, or half-made?
 pub(super) fn is_own_file(name: &FileName) -> bool {
     let name = name.0.strip_suffix(".new").unwrap_or(&name.0);
-    [LAYOUT_FILE, NODE_FILE, ENDPOINT_SECRET_FILE, INCARNATION_FILE].contains(&name) || is_join_file(name)
+    [LAYOUT_FILE, LAYOUTS_FILE, NODE_FILE, ENDPOINT_SECRET_FILE, INCARNATION_FILE].contains(&name) || is_join_file(name)
 }
 
 /// What a node is, beside its data.
 pub(super) struct NodeIdentity {
     pub(super) node: NodeId,
+    /// The newest that it knows.
     pub(super) layout: Layout,
+    pub(super) layouts: LayoutState,
     pub(super) reset_key: [u8; 64],
     pub(super) connection_key: u64,
     /// Higher than at any start before.
@@ -53,7 +61,9 @@ impl NodeIdentity {
     pub(super) fn load(settings: &Settings, wall: WallTime) -> Result<NodeIdentity, ServeError> {
         let directory = &settings.node.data_dir;
         make(directory)?;
-        let (layout, first) = layout(settings, directory)?;
+        let (born, first) = layout(settings, directory)?;
+        let layouts = kept_layouts(directory)?.unwrap_or_else(|| LayoutState::new(Arc::new(born)));
+        let layout = Layout::clone(layouts.newest());
         check(settings, &layout)?;
         let node = node_of(settings, &layout, directory)?;
         bind_to_node(directory, node, &layout)?;
@@ -62,7 +72,7 @@ impl NodeIdentity {
         }
         let (reset_key, connection_key) = endpoint_secret(directory)?;
         let incarnation = next_incarnation(directory, wall)?;
-        Ok(NodeIdentity { node, layout, reset_key, connection_key, incarnation })
+        Ok(NodeIdentity { node, layout, layouts, reset_key, connection_key, incarnation })
     }
 }
 
@@ -112,6 +122,23 @@ fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<Strin
     Ok((layout, first.then_some(text)))
 }
 
+fn kept_layouts(directory: &Path) -> Result<Option<LayoutState>, ServeError> {
+    let path = directory.join(LAYOUTS_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ServeError::of_file(&path, &error)),
+    };
+    let refused = |error| ServeError::Refused(format!("{}: not the layouts of a node: {error}", path.display()));
+    serde_json::from_str(&text).map(Some).map_err(refused)
+}
+
+/// Makes the layouts durable in place of those before.
+pub(super) fn keep_layouts(directory: &Path, layouts: &LayoutState) -> Result<(), ServeError> {
+    let text = serde_json::to_vec(layouts).map_err(|error| ServeError::Failed(error.to_string()))?;
+    write_durably(directory, LAYOUTS_FILE, &text)
+}
+
 /// Without either, a node would be a cluster of one, which nobody has asked for.
 fn no_first_layout(directory: &Path, path: &Path, error: &std::io::Error) -> ServeError {
     if error.kind() != ErrorKind::NotFound {
@@ -153,7 +180,8 @@ fn check(settings: &Settings, layout: &Layout) -> Result<(), ServeError> {
     if cluster.partitions != layout.partitioning.count() {
         return disagree("partitions", cluster.partitions.to_string(), layout.partitioning.count().to_string());
     }
-    if cluster.replicas as usize != layout.replicas {
+    // Later ones may have another number, by `dunlin cluster` and not by the settings.
+    if layout.version == 1 && cluster.replicas as usize != layout.replicas {
         return disagree("replicas", cluster.replicas.to_string(), layout.replicas.to_string());
     }
     Ok(())

@@ -1,14 +1,20 @@
 //! The thread of [`Control`]: its own runtime, socket and endpoint, so that load cannot starve the detector.
 
 use super::alarm::Alarm;
+use super::control_handle::{ControlInbox, ToControl};
 use super::detector::{DetectorEndpoint, Heard};
+use super::identity::keep_layouts;
+use super::transport::Transport;
 use crate::base::{NodeId, Now, Random, Time, WallTime};
 use crate::membership::{DetectorInput, Member, MemberEvent};
-use crate::node::{Control, ControlEffect, ControlInput, View};
+use crate::node::{ApplyError, Control, ControlEffect, ControlInput, LayoutNotice, LayoutState, View};
+use crate::replication::{LayoutTracker, Message};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 /// How long a node that leaves goes on telling so.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -19,14 +25,18 @@ pub(super) struct Members {
     pub(super) members: BTreeMap<NodeId, Member>,
     /// What requests are routed by.
     pub(super) view: Arc<View>,
+    /// How far the nodes of the live layouts have come.
+    pub(super) trackers: BTreeMap<NodeId, LayoutTracker>,
     /// Why this node must stop, if it must: another process has its identity.
     pub(super) lost: Option<String>,
+    /// The same, if its layouts cannot be kept.
+    pub(super) failed: Option<String>,
 }
 
 impl Members {
     /// Nobody is known yet.
     pub(super) fn none(view: Arc<View>) -> Self {
-        Self { members: BTreeMap::new(), view, lost: None }
+        Self { members: BTreeMap::new(), view, trackers: BTreeMap::new(), lost: None, failed: None }
     }
 }
 
@@ -41,6 +51,16 @@ pub(super) struct MembershipTask {
     pub(super) stop: watch::Receiver<bool>,
     /// Why the node must stop, once it must.
     pub(super) lost: Option<String>,
+    pub(super) failed: Option<String>,
+    pub(super) inbox: ControlInbox,
+    pub(super) transport: Arc<Transport>,
+    /// Where the layouts are kept.
+    pub(super) directory: PathBuf,
+    /// The layouts on their way to the disk, on a thread that may wait for it.
+    pub(super) saving: Option<JoinHandle<Result<(), String>>>,
+    /// Operators who wait, by the number of their change.
+    pub(super) operators: BTreeMap<u64, oneshot::Sender<Result<(), ApplyError>>>,
+    pub(super) next_change: u64,
 }
 
 impl MembershipTask {
@@ -55,18 +75,40 @@ impl MembershipTask {
         loop {
             // Never is far away.
             let Time(due) = self.control.deadline();
-            let input = tokio::select! {
+            let next = tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => break,
                 heard = self.endpoint.heard() => match heard {
-                    Some(heard) => heard.into(),
+                    Some(heard) => Next::Input(heard.into()),
                     None => break,
                 },
                 changed = self.links.changed() => match changed {
-                    Ok(()) => ControlInput::Links(self.links.borrow_and_update().clone()),
+                    Ok(()) => Next::Input(ControlInput::Links(self.links.borrow_and_update().clone())),
                     // The transport is gone, and with it the node.
                     Err(_) => break,
                 },
-                () = alarm.rings(started + Duration::from_micros(due)) => ControlInput::Detector(DetectorInput::Tick),
+                asked = self.inbox.next() => match asked {
+                    Some(asked) => Next::Asked(asked),
+                    None => break,
+                },
+                saved = saved(&mut self.saving) => match saved {
+                    Ok(()) => Next::Input(ControlInput::Persisted),
+                    Err(why) => Next::Failed(why),
+                },
+                () = alarm.rings(started + Duration::from_micros(due)) => {
+                    Next::Input(ControlInput::Detector(DetectorInput::Tick))
+                }
+            };
+            let input = match next {
+                Next::Input(input) => input,
+                Next::Asked(asked) => self.take(asked),
+                Next::Failed(why) => {
+                    // Nothing more may be said that rests on what was not kept.
+                    self.failed = Some(why);
+                    self.publish();
+                    // Whoever would stop it may be gone already.
+                    let _ = self.stop.wait_for(|stop| *stop).await;
+                    break;
+                }
             };
             self.handle(started, input, &mut effects);
         }
@@ -84,6 +126,25 @@ impl MembershipTask {
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 
+    fn take(&mut self, asked: ToControl) -> ControlInput {
+        match asked {
+            ToControl::Input(input) => input,
+            ToControl::Apply { expected, layout, answer } => {
+                self.next_change += 1;
+                self.operators.insert(self.next_change, answer);
+                ControlInput::Apply { request: self.next_change, expected, layout }
+            }
+        }
+    }
+
+    /// Off this thread: a disk that takes its time must not make the node look dead.
+    fn persist(&mut self, state: LayoutState) {
+        let directory = self.directory.clone();
+        self.saving = Some(tokio::task::spawn_blocking(move || {
+            keep_layouts(&directory, &state).map_err(|error| error.to_string())
+        }));
+    }
+
     fn handle(&mut self, started: Instant, input: ControlInput, effects: &mut Vec<ControlEffect>) {
         self.control.handle(now(started, self.wall_clock), input, effects);
         let mut news = false;
@@ -93,6 +154,18 @@ impl MembershipTask {
                 ControlEffect::SendFullSync { to, bytes } => self.endpoint.send_full(to, bytes),
                 ControlEffect::Refused(error) => tracing::error!(%error, "the node's own identity cannot be gossiped"),
                 ControlEffect::View(_) => news = true,
+                ControlEffect::SendLayout { to, message } => self.transport.send(&to, &Message::Layout(message)),
+                ControlEffect::Persist(state) => self.persist(*state),
+                ControlEffect::Applied { request, result } => {
+                    if let Some(operator) = self.operators.remove(&request) {
+                        // One who has gone away will look at the layout.
+                        let _ = operator.send(result);
+                    }
+                }
+                ControlEffect::LayoutNotice(notice) => {
+                    log_layout(notice);
+                    news = true;
+                }
                 ControlEffect::Members(events) => {
                     events.iter().for_each(log);
                     self.lost = self.lost.take().or(events.iter().find_map(fatal));
@@ -107,7 +180,8 @@ impl MembershipTask {
 
     fn publish(&self) {
         let (members, view) = (self.control.members().clone(), Arc::clone(self.control.view()));
-        self.members.send_replace(Arc::new(Members { members, view, lost: self.lost.clone() }));
+        let (trackers, lost, failed) = (self.control.trackers(), self.lost.clone(), self.failed.clone());
+        self.members.send_replace(Arc::new(Members { members, view, trackers, lost, failed }));
     }
 }
 
@@ -117,6 +191,36 @@ impl From<Heard> for ControlInput {
             Heard::Datagram { sender, from, bytes } => DetectorInput::Datagram { sender, from, bytes },
             Heard::FullSync { sender, from, bytes } => DetectorInput::FullSync { sender, from, bytes },
         })
+    }
+}
+
+/// What the thread has woken up for.
+enum Next {
+    Input(ControlInput),
+    Asked(ToControl),
+    /// The layouts could not be kept.
+    Failed(String),
+}
+
+/// How the layouts on their way to the disk came there; never while none are.
+async fn saved(saving: &mut Option<JoinHandle<Result<(), String>>>) -> Result<(), String> {
+    let Some(task) = saving else { return std::future::pending().await };
+    let saved = task.await.unwrap_or_else(|error| Err(format!("the layouts cannot be kept: {error}")));
+    *saving = None;
+    saved
+}
+
+fn log_layout(notice: LayoutNotice) {
+    match notice {
+        LayoutNotice::Adopted { version } => tracing::info!(version, "layout adopted"),
+        LayoutNotice::Reading { version } => tracing::info!(version, "reads go by this layout: its data is complete"),
+        LayoutNotice::Ended { version } => tracing::info!(version, "layout ended"),
+        LayoutNotice::Conflict { from, version } => {
+            tracing::error!(node = %from, version, "a node has another layout under the same number; nothing is taken from it");
+        }
+        LayoutNotice::SetBack => {
+            tracing::error!("other nodes remember more of this node's layouts than it does: its files were set back");
+        }
     }
 }
 

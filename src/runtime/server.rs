@@ -1,6 +1,7 @@
 //! A node as a process: everything opened in order, run, and closed in order.
 
 use super::certificates::TlsFiles;
+use super::control_handle::{ControlInbox, control_channel};
 use super::detector::DetectorEndpoint;
 use super::disk::RealDisk;
 use super::driver::Ended;
@@ -12,6 +13,7 @@ use super::http::{
 };
 use super::identity::NodeIdentity;
 use super::join::Desk;
+use super::layout_desk::LayoutDesk;
 use super::membership::{Members, MembershipTask, entropy};
 use super::metrics::Metrics;
 use super::open_files::OpenFiles;
@@ -24,7 +26,7 @@ use super::unknown_files;
 use crate::base::NodeId;
 use crate::causal::{Actor, TokenSecret};
 use crate::membership::{Detector, Identity};
-use crate::node::{Control, LiveLayouts, Sharding, View};
+use crate::node::{Control, LayoutKeeper, LayoutTimings, Sharding, View};
 use crate::store::{self, Birth, CodecOptions, OpenError, OpenOptions, Opened, Opening, Recovered};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -58,13 +60,21 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 
     let me = own_identity(&settings, &identity, recovered.actor, http_address)?;
     let (leave, leaving) = watch::channel(false);
-    let view = Arc::new(View {
-        me: identity.node,
-        layouts: Arc::new(LiveLayouts::only(Arc::new(identity.layout.clone()))),
-        peers: Default::default(),
-    });
+    let keeper = LayoutKeeper::new(identity.node, LayoutTimings::default(), identity.layouts.clone(), entropy());
+    let layouts = Arc::clone(keeper.live());
+    let view = Arc::new(View { me: identity.node, layouts, peers: Default::default() });
     let (members_sender, members) = watch::channel(Arc::new(Members::none(Arc::clone(&view))));
-    let seat = Seat { members: members_sender, links: transport.connected(), stop: leaving };
+    let transport = Arc::new(transport);
+    let (control, inbox) = control_channel();
+    let seat = Seat {
+        members: members_sender,
+        links: transport.connected(),
+        stop: leaving,
+        keeper,
+        inbox,
+        transport: Arc::clone(&transport),
+        shards: sharding.shards(),
+    };
     if let Some(desk) = Desk::open(&settings, (identity.node, identity.layout.cluster), members.clone())? {
         transport.welcome(desk.guests());
     }
@@ -77,7 +87,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         epoch,
         sharding,
         view,
-        members,
+        members: members.clone(),
+        control: control.clone(),
         transport,
         received,
         disk,
@@ -86,7 +97,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         recovered,
         metrics: Arc::clone(&metrics),
     })?;
-    let state = Arc::new(http_state(&settings, drivers.core.clone(), metrics)?);
+    let state = Arc::new(http_state(&settings, drivers.core.clone(), metrics, LayoutDesk::new(control, members))?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
     serve_until(shutdown, drivers, http, state, membership).await
 }
@@ -300,6 +311,10 @@ struct Seat {
     members: watch::Sender<Arc<Members>>,
     links: watch::Receiver<BTreeMap<NodeId, u64>>,
     stop: watch::Receiver<bool>,
+    keeper: LayoutKeeper,
+    inbox: ControlInbox,
+    transport: Arc<Transport>,
+    shards: usize,
 }
 
 fn start_membership(
@@ -338,9 +353,23 @@ fn start_membership(
             return Err(cannot_listen("membership address", address, &error));
         }
     };
-    let control = Control::new(view.me, Arc::clone(view.layout()), detector);
-    let Seat { members, links, stop } = seat;
-    let task = MembershipTask { control, endpoint, wall_clock: system_wall_clock, links, members, stop, lost: None };
+    let Seat { members, links, stop, keeper, inbox, transport, shards } = seat;
+    let task = MembershipTask {
+        control: Control::new(view.me, keeper, detector, shards),
+        endpoint,
+        wall_clock: system_wall_clock,
+        links,
+        members,
+        stop,
+        lost: None,
+        failed: None,
+        inbox,
+        transport,
+        directory: settings.node.data_dir.clone(),
+        saving: None,
+        operators: BTreeMap::new(),
+        next_change: 0,
+    };
     std::thread::Builder::new()
         .name("membership".into())
         .spawn(move || {
@@ -350,7 +379,12 @@ fn start_membership(
         .map_err(|error| ServeError::Failed(format!("cannot start the membership thread: {error}")))
 }
 
-fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> Result<HttpState, ServeError> {
+fn http_state(
+    settings: &Settings,
+    core: CoreHandle,
+    metrics: Arc<Metrics>,
+    layouts: LayoutDesk,
+) -> Result<HttpState, ServeError> {
     let mut secrets = settings.cluster.secret_file.iter().map(|path| token_secret(path));
     let sealing = secrets.next().ok_or_else(|| ServeError::Refused("cluster.secret_file: none".into()))??;
     let previous = secrets.next().transpose()?;
@@ -364,6 +398,7 @@ fn http_state(settings: &Settings, core: CoreHandle, metrics: Arc<Metrics>) -> R
         limits,
         metrics,
         wall_clock: system_wall_clock,
+        layouts: Some(layouts),
     })
 }
 

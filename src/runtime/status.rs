@@ -206,29 +206,28 @@ pub(super) struct StatusSource {
     pub(super) members: Arc<Members>,
     node: NodeStatus,
     rows: Arc<Vec<PartitionRow>>,
+    rows_version: u64,
 }
 
 impl StatusSource {
-    /// The layout's rows are made once: they change only with the layout.
+    /// The layout's rows are made once for each version: they are long.
     pub(super) fn new(view: &Arc<View>, name: &str) -> Self {
-        let layout = view.layout();
-        let row = |partition| PartitionRow {
-            primaries: layout.primaries(partition).to_vec(),
-            fallbacks: layout.fallbacks(partition).to_vec(),
-        };
-        let rows = Arc::new(layout.partitioning.all().map(row).collect());
+        let rows = rows_of(view);
         let node = NodeStatus { id: view.me, name: name.to_owned() };
         let members = Arc::new(Members::none(Arc::clone(view)));
-        Self { members, node, rows }
+        Self { members, node, rows, rows_version: view.layout().version }
     }
 
     /// The cluster at this instant.
     pub(super) fn status(
-        &self,
+        &mut self,
         view: &View,
         node: &crate::node::NodeStatus,
         holdings: Arc<Vec<Holding>>,
     ) -> ClusterStatus {
+        if self.rows_version != view.layout().version {
+            (self.rows, self.rows_version) = (rows_of(view), view.layout().version);
+        }
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
         let actors =
             self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
@@ -261,11 +260,22 @@ impl StatusSource {
         if up < needed {
             reasons.push(format!("{up} of {all} nodes can be reached, a quorum needs {needed}"));
         }
-        if !node.filling.is_empty() {
-            reasons.push(format!("{} partitions are being copied from other replicas", node.filling.len()));
+        // What a later layout brings is asked of nobody yet.
+        let filling = node.filling.iter().filter(|partition| view.layout().is_primary(**partition, view.me)).count();
+        if filling > 0 {
+            reasons.push(format!("{filling} partitions are being copied from other replicas"));
         }
         reasons
     }
+}
+
+fn rows_of(view: &View) -> Arc<Vec<PartitionRow>> {
+    let layout = view.layout();
+    let row = |partition| PartitionRow {
+        primaries: layout.primaries(partition).to_vec(),
+        fallbacks: layout.fallbacks(partition).to_vec(),
+    };
+    Arc::new(layout.partitioning.all().map(row).collect())
 }
 
 /// A partition's report as it is shown.

@@ -4,10 +4,13 @@
 //! Invariant: nothing that exists is overwritten.
 
 mod birth;
+mod change;
+mod columns;
 mod init;
 mod invite;
 mod plan;
 mod show;
+mod show_plan;
 
 use super::exit::Failure;
 use clap::Subcommand;
@@ -25,6 +28,16 @@ pub(super) enum ClusterCommand {
     Invite(invite::Invite),
     Status(show::Status),
     Ring(show::Ring),
+    Join(change::Join),
+    Leave(change::Leave),
+    Replace(change::Replace),
+    Weight(change::Weight),
+    Zone(change::Zone),
+    Replicas(change::Replicas),
+    Plan(change::ShowPlan),
+    Apply(change::Apply),
+    Abort(change::Abort),
+    Layout(change::ShowLayout),
 }
 
 impl ClusterCommand {
@@ -34,6 +47,16 @@ impl ClusterCommand {
             Self::Invite(invite) => invite.run(),
             Self::Status(status) => status.run(),
             Self::Ring(ring) => ring.run(),
+            Self::Join(join) => join.run(),
+            Self::Leave(leave) => leave.run(),
+            Self::Replace(replace) => replace.run(),
+            Self::Weight(weight) => weight.run(),
+            Self::Zone(zone) => zone.run(),
+            Self::Replicas(replicas) => replicas.run(),
+            Self::Plan(plan) => plan.run(),
+            Self::Apply(apply) => apply.run(),
+            Self::Abort(abort) => abort.run(),
+            Self::Layout(layout) => layout.run(),
         }
     }
 }

@@ -1,14 +1,17 @@
 //! `dunlin cluster status` and `dunlin cluster ring`: the cluster as one node sees it.
 
+use super::columns::columns;
+use super::show_plan::json;
 use crate::cli::block_on::{block_on, cannot_start};
 use crate::cli::exit::Failure;
 use crate::client::{Client, Method, Request, StatusCode, key_path};
+use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
 
 /// Whom to ask, and how to print it.
 #[derive(clap::Args)]
-struct Asked {
+pub(super) struct Asked {
     /// A node's HTTP address
     #[arg(long, env = "DUNLIN_URL", default_value = "http://127.0.0.1:8101", value_name = "URL")]
     url: String,
@@ -54,7 +57,7 @@ impl Ring {
 
 impl Asked {
     fn print(&self, path: &str, table: fn(&Value) -> String) -> Result<(), Failure> {
-        let answer = self.ask(path)?;
+        let answer = self.ask(Method::GET, path, None)?;
         if self.json {
             println!("{answer}");
         } else {
@@ -63,33 +66,33 @@ impl Asked {
         Ok(())
     }
 
-    fn ask(&self, path: &str) -> Result<Value, Failure> {
+    /// As JSON if that is wanted, else as text.
+    pub(super) fn show(&self, answer: &impl Serialize, text: String) -> Result<(), Failure> {
+        if self.json {
+            println!("{}", json(answer).map_err(Failure::new)?);
+        } else {
+            print!("{text}");
+        }
+        Ok(())
+    }
+
+    pub(super) fn ask(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failure> {
         let failed = |error: String| Failure::new(format!("{}{path}: {error}", self.url));
+        let request = Request::raw(method, path);
+        let request = match body {
+            Some(body) => request.body(body),
+            None => request,
+        };
         let client = Client::new([self.url.as_str()]).map_err(|error| failed(error.to_string()))?;
-        let answer = block_on(client.send(Request::raw(Method::GET, path))).map_err(|error| cannot_start(&error))?;
+        let answer = block_on(client.send(request)).map_err(|error| cannot_start(&error))?;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if answer.status != StatusCode::OK {
-            return Err(failed(format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))));
+            let said = answer.json().and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
+            let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned());
+            return Err(failed(format!("{} {said}", answer.status)));
         }
         answer.json().ok_or_else(|| failed("the answer is not JSON".into()))
     }
-}
-
-/// Rows in columns as wide as their widest cell.
-fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column).unwrap_or(0);
-            // Writing into a String cannot fail.
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 fn text(value: &Value) -> String {

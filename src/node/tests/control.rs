@@ -2,7 +2,7 @@
 
 use crate::base::{ClusterId, NodeId, Now, Random, Time, WallTime};
 use crate::membership::{Detector, DetectorConfig, DetectorInput, Identity, MemberEvent};
-use crate::node::{Control, ControlEffect, ControlInput, PeerState};
+use crate::node::{Control, ControlEffect, ControlInput, LayoutKeeper, LayoutState, LayoutTimings, PeerState};
 use crate::ring::{Layout, LayoutNode, Partitioning};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,7 +37,9 @@ fn control(layout: &Arc<Layout>, node: u64) -> Control {
     };
     let seeds = vec![address(1), address(2)];
     let detector = Detector::new(DetectorConfig::default(), identity, seeds, Random::from_seed(node)).unwrap();
-    Control::new(NodeId(node), layout.clone(), detector)
+    let state = LayoutState::new(layout.clone());
+    let keeper = LayoutKeeper::new(NodeId(node), LayoutTimings::default(), state, Random::from_seed(node));
+    Control::new(NodeId(node), keeper, detector, 1)
 }
 
 impl Pair {

@@ -17,6 +17,7 @@ mod body;
 mod cluster;
 mod conditions;
 mod core;
+mod layout;
 mod list;
 mod list_parameters;
 mod parameters;

@@ -24,6 +24,14 @@ pub(super) enum Endpoint<'a> {
     Ring,
     /// `/cluster/partitions`
     Partitions,
+    /// `/admin/layout`
+    Layout,
+    /// `/admin/layout/changes`
+    LayoutChanges,
+    /// `/admin/layout/plan`
+    LayoutPlan,
+    /// `/admin/layout/apply`
+    LayoutApply,
     /// `/cluster/ring/<key>`
     RingOfKey(&'a str),
     /// What a later version brings.
@@ -52,6 +60,10 @@ impl<'a> Endpoint<'a> {
             "/cluster" => Endpoint::Cluster,
             "/cluster/ring" => Endpoint::Ring,
             "/cluster/partitions" => Endpoint::Partitions,
+            "/admin/layout" => Endpoint::Layout,
+            "/admin/layout/changes" => Endpoint::LayoutChanges,
+            "/admin/layout/plan" => Endpoint::LayoutPlan,
+            "/admin/layout/apply" => Endpoint::LayoutApply,
             later if LATER.contains(&later) || later.starts_with("/admin/") => Endpoint::Later,
             _ => Endpoint::Unknown,
         }
@@ -62,6 +74,8 @@ impl<'a> Endpoint<'a> {
         match self {
             Endpoint::Value(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Endpoint::Collection => &[Method::GET, Method::HEAD, Method::POST],
+            Endpoint::LayoutChanges => &[Method::POST, Method::DELETE],
+            Endpoint::LayoutApply => &[Method::POST],
             Endpoint::Later | Endpoint::Unknown => &[],
             _ => &[Method::GET, Method::HEAD],
         }
@@ -78,6 +92,7 @@ impl<'a> Endpoint<'a> {
             (Endpoint::Collection, "GET" | "HEAD") => "list",
             (Endpoint::Live | Endpoint::Ready, _) => "health",
             (Endpoint::Metrics, _) => "metrics",
+            (Endpoint::Layout | Endpoint::LayoutChanges | Endpoint::LayoutPlan | Endpoint::LayoutApply, _) => "admin",
             (Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_), _) => "cluster",
             _ => "other",
         }
@@ -158,6 +173,7 @@ mod tests {
         assert_eq!(Endpoint::of("/kv"), Endpoint::Collection);
         assert_eq!(Endpoint::of("/KV/a"), Endpoint::Unknown);
         assert_eq!(Endpoint::of("/cluster/ring/a"), Endpoint::RingOfKey("a"));
-        assert_eq!(Endpoint::of("/admin/layout"), Endpoint::Later);
+        assert_eq!(Endpoint::of("/admin/layout"), Endpoint::Layout);
+        assert_eq!(Endpoint::of("/admin/users"), Endpoint::Later);
     }
 }

@@ -5,6 +5,7 @@ use super::answer::{self, NODE, Response};
 use super::body::{self, BodyLimits};
 use super::cluster;
 use super::conditions::{ReadConditions, WriteConditions};
+use super::layout;
 use super::list::Listing;
 use super::parameters::{Allowed, Parameters};
 use super::path::{self, Endpoint};
@@ -71,6 +72,9 @@ impl Exchange<'_> {
             Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => {
                 self.cluster(endpoint)
             }
+            Endpoint::Layout | Endpoint::LayoutChanges | Endpoint::LayoutPlan | Endpoint::LayoutApply => {
+                self.layout(endpoint, body).await
+            }
             Endpoint::Later => Err(not_supported("this endpoint")),
             Endpoint::Unknown => Err(Problem::new(Code::NotFound, "there is no such endpoint; keys are under /kv/")),
         }
@@ -96,6 +100,23 @@ impl Exchange<'_> {
             Endpoint::Ring => Ok(cluster::ring(&status)),
             Endpoint::Partitions => Ok(cluster::partitions(&status)),
             _ => Ok(cluster::cluster(&status)),
+        }
+    }
+
+    async fn layout(self, endpoint: Endpoint<'_>, body: &mut Incoming) -> Result<Response, Problem> {
+        Parameters::of(self.query, Allowed::Nothing, self.state.defaults)?;
+        let Some(desk) = &self.state.layouts else { return Err(not_supported("changing the layout")) };
+        match endpoint {
+            Endpoint::LayoutPlan => layout::plan(desk),
+            Endpoint::LayoutApply => layout::apply(desk).await,
+            Endpoint::LayoutChanges if self.method == Method::DELETE => Ok(layout::abort(desk)),
+            Endpoint::LayoutChanges => {
+                let HttpState { limits, bodies, .. } = self.state;
+                let limits = BodyLimits { max_bytes: layout::MAX_CHANGE_BYTES, timeout: limits.body_timeout };
+                let received = body::read(self.headers, body, limits, bodies).await?;
+                layout::stage(desk, &received.value)
+            }
+            _ => Ok(layout::report(desk)),
         }
     }
 

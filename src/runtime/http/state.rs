@@ -40,6 +40,8 @@ pub struct HttpState {
     pub core: CoreHandle,
     /// Seal and open tokens.
     pub secrets: TokenSecrets,
+    /// Where operators change the layout; none in a process that has none.
+    pub layouts: Option<crate::runtime::layout_desk::LayoutDesk>,
     /// What a request gets that does not say otherwise.
     pub defaults: Options,
     /// Bytes of bodies held at once; [`MAX_BODY_BYTES_HELD`], or more if one value may be larger.

@@ -149,7 +149,7 @@ impl Desk {
         let token_secrets = token_secrets
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Denial::Later(format!("the issuer cannot read its secret: {error}")))?;
-        let layout = serde_json::to_string(&*members.view.layout)
+        let layout = serde_json::to_string(&**members.view.layout())
             .map_err(|error| Denial::Later(format!("the issuer cannot write its layout: {error}")))?;
         book.redeem(&request.invitation, request.node, &request.name, signed.key_hash, now)?;
         drop(book);
@@ -197,7 +197,7 @@ impl Desk {
             let expected = &invitation.name;
             return refused(format!("this ticket is for a node named {expected:?}, and node.name is {name:?}"));
         }
-        if let Some(owner) = members.view.layout.node_named(name).filter(|owner| owner.id != *node) {
+        if let Some(owner) = members.view.layout().node_named(name).filter(|owner| owner.id != *node) {
             let id = owner.id;
             return refused(format!(
                 "{name:?} is node {id} in the layout, and this is another one. If that node is lost for good, join \
@@ -223,7 +223,7 @@ impl Desk {
         if self.banned.contains(&node) {
             return refused(format!("node {node} is banned (cluster.banned); {advice}"));
         }
-        if node == self.node || members.view.layout.node(node).is_some() {
+        if node == self.node || members.view.layout().node(node).is_some() {
             return refused(format!("there is a node {node} in the layout; {advice}"));
         }
         Ok(())
