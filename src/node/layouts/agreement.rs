@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Of [`MAX_LIVE_LAYOUTS`], how many only a change that declares a node dead may take. A node that has died for good
+/// lets no version end; were all places taken then, nothing could ever be declared.
+const KEPT_FOR_DEATHS: usize = 1;
+
 impl LayoutKeeper {
     // -----------------------------------------------------------------------------------------------------------------
     // The proposer
@@ -35,7 +39,8 @@ impl LayoutKeeper {
             return Err(ApplyError::Unrelated { version: layout.version, newest });
         }
         layout.validate()?;
-        if self.state.versions.len() >= MAX_LIVE_LAYOUTS {
+        let kept_free = if layout.dead.is_empty() { KEPT_FOR_DEATHS } else { 0 };
+        if self.state.versions.len() + kept_free >= MAX_LIVE_LAYOUTS {
             return Err(ApplyError::TooManyLive);
         }
         if !self.state.ending.is_empty() {

@@ -1,6 +1,6 @@
 //! What a keeper of layouts asks of its driver.
 
-use super::live::{LiveLayouts, MAX_LIVE_LAYOUTS};
+use super::live::LiveLayouts;
 use super::state::LayoutState;
 use crate::base::NodeId;
 use crate::replication::LayoutMessage;
@@ -84,8 +84,11 @@ pub enum ApplyError {
     /// It breaks a rule of layouts.
     #[error(transparent)]
     Invalid(#[from] LayoutError),
-    /// [`MAX_LIVE_LAYOUTS`] are live: wait for the oldest to end.
-    #[error("{MAX_LIVE_LAYOUTS} layouts are live already: wait until the oldest of them has ended")]
+    /// [`super::MAX_LIVE_LAYOUTS`] would be live, or one less and the change declares nobody dead: the last place is kept for one
+    /// that does. Wait for the oldest to end.
+    #[error(
+        "the change before is still under way: wait until the older layout has ended, or declare the dead node dead"
+    )]
     TooManyLive,
     /// This node is still giving up what it owned in an ended version: try again in a moment.
     #[error("an older layout is just ending on this node: try again in a moment")]

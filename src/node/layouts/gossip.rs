@@ -93,20 +93,20 @@ impl LayoutKeeper {
         }
     }
 
-    pub(super) fn on_state(&mut self, from: NodeId, news: LayoutNews, turn: &mut Turn<'_>) {
-        if !is_sound(&news) || self.conflicts(from, &news.digest, &news.versions, turn) {
+    pub(super) fn on_state(&mut self, from: NodeId, news: &LayoutNews, turn: &mut Turn<'_>) {
+        if !is_sound(news) || self.conflicts(from, &news.digest, &news.versions, turn) {
             return;
         }
-        self.take_trackers(&news, turn);
+        self.take_trackers(news, turn);
         self.state.end_before(news.digest.oldest.min(self.state.newest().version));
-        self.take_versions(&news);
+        self.take_versions(news);
         self.take_over_reading(news.reading);
         let newest = self.state.newest().version;
         let begins = news.versions.first().map_or(u64::MAX, |layout| layout.version);
         if news.digest.newest > newest && begins > newest + 1 && begins != news.digest.oldest {
             turn.send(vec![from], LayoutMessage::Digest(self.digest()));
         }
-        if self.knows_more_than(&news) {
+        if self.knows_more_than(news) {
             self.inform(from, news.digest.newest, turn);
         }
     }

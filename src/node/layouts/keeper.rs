@@ -162,7 +162,7 @@ impl LayoutKeeper {
                 self.on_refused(from, version, ballot, promised, turn);
             }
             LayoutMessage::Digest(digest) => self.on_digest(from, &digest, turn),
-            LayoutMessage::State(news) => self.on_state(from, news, turn),
+            LayoutMessage::State(news) => self.on_state(from, &news, turn),
         }
     }
 

@@ -5,8 +5,8 @@ use crate::ring::{Layout, PartitionId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Most versions live at once: a change is refused while so many are. An ordinary change has two; one more, so that a
-/// change whose new node has died for good can be mended by the next.
+/// Most versions live at once: a change is refused while so many are. An ordinary change has two; one more is kept for a
+/// change that declares a node dead, so that one whose new node has died for good can be mended.
 pub const MAX_LIVE_LAYOUTS: usize = 3;
 
 /// What shards route by: immutable, replaced as a whole. All of it is durable before it is published.
