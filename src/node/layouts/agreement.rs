@@ -74,11 +74,11 @@ impl LayoutKeeper {
         let Some(proposal) = &mut self.proposal else { return };
         let round = self.state.acceptor.next_round().max(proposal.highest_round.saturating_add(1));
         let ballot = Ballot { round, proposer: self.me };
+        proposal.until = until;
         if self.state.acceptor.prepare(ballot) != Verdict::Done {
             return;
         }
         proposal.phase = Phase::Promising { ballot, promises: BTreeMap::new() };
-        proposal.until = until;
         proposal.answered.clear();
         self.held.push(Held::Prepare(ballot));
     }
@@ -122,6 +122,9 @@ impl LayoutKeeper {
         turn: &mut Turn<'_>,
     ) {
         let Some(majority) = self.majority_with(from) else { return };
+        if accepted.as_ref().is_some_and(|(_, layout)| !self.state.follows(layout)) {
+            return;
+        }
         let Some(proposal) = self.proposal.as_mut().filter(|p| p.version == version) else { return };
         let Phase::Promising { ballot: current, promises } = &mut proposal.phase else { return };
         if *current != ballot {
