@@ -19,6 +19,7 @@ pub(super) enum Event {
     Tick { node: NodeId, life: u64 },
     Apply,
     Crash,
+    CrashOf { node: NodeId },
     Start { node: NodeId },
     Kill,
     Split,
@@ -151,6 +152,7 @@ impl World {
             Event::Tick { node, life } => self.tick(node, life),
             Event::Apply => self.apply(),
             Event::Crash => self.crash(),
+            Event::CrashOf { node } => self.crash_of(node),
             Event::Start { node } => self.start(node),
             Event::Kill => self.kill(),
             Event::Split => self.split(),
@@ -234,7 +236,12 @@ impl World {
                 if host.queue.len() > 1 {
                     self.fail(format!("{id} has two states on the way"));
                 }
-                self.soon(30_000, Event::Persisted { node: id, life });
+                let slow = if self.weather == Weather::Foul && self.random.chance(0.1) { 400_000 } else { 30_000 };
+                self.soon(slow, Event::Persisted { node: id, life });
+                // Just before something is durable is when a crash tells.
+                if self.weather == Weather::Foul && self.random.chance(0.03) {
+                    self.soon(slow, Event::CrashOf { node: id });
+                }
             }
             LayoutEffect::Live(live) => self.take_live(id, live),
             LayoutEffect::Applied { request, result } => self.answered(request, result),
@@ -513,7 +520,12 @@ impl World {
 
     fn crash(&mut self) {
         let ids: Vec<NodeId> = self.hosts.keys().copied().collect();
-        let Some(&id) = self.random.pick(&ids) else { return };
+        if let Some(&id) = self.random.pick(&ids) {
+            self.crash_of(id);
+        }
+    }
+
+    fn crash_of(&mut self, id: NodeId) {
         self.stop(id);
         let pause = if self.random.chance(0.5) { 500_000 } else { 15_000_000 };
         self.soon(pause, Event::Start { node: id });
