@@ -138,3 +138,17 @@ fn what_no_honest_peer_sends_is_ignored() {
     }
     assert_eq!(scene.versions(), [1]);
 }
+
+#[test]
+fn a_newcomer_reads_by_what_the_others_do_and_an_old_member_by_its_trackers() {
+    let one = first(&[1, 2, 3]);
+    let two = next(&one, &[1, 2, 3]);
+    let three = next(&two, &[1, 2, 3, 4]);
+    let LayoutMessage::State(mut told) = news(&[&one, &two, &three], &[&two, &three], &[]) else { return };
+    told.reading = 2;
+    for (node, reading) in [(3, 1), (4, 2), (9, 2)] {
+        let mut scene = Scene::of(node, &one);
+        scene.hear(1, LayoutMessage::State(told.clone()));
+        assert_eq!((scene.versions(), scene.live().reading), (vec![1, 2, 3], reading));
+    }
+}

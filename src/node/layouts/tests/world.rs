@@ -70,10 +70,17 @@ pub(super) struct World {
     wishes: BTreeMap<u64, Arc<Layout>>,
     pub(super) answers: BTreeMap<u64, Result<(), ApplyError>>,
     requests: u64,
+    /// For each version that was the oldest anywhere, the oldest anywhere before it.
+    oldest: BTreeMap<u64, u64>,
+    /// Changes begin while others are under way, by the excuse of declaring a stranger dead.
+    hasty: bool,
     pub(super) failure: Option<String>,
 }
 
 const GATEWAYS: u64 = 3;
+
+/// A node that never was.
+const STRANGER: NodeId = NodeId(999);
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
@@ -96,6 +103,8 @@ impl World {
             wishes: BTreeMap::new(),
             answers: BTreeMap::new(),
             requests: 0,
+            oldest: [(1, 1)].into(),
+            hasty: seed % 2 == 0,
             failure: None,
         };
         for id in (1..=members + GATEWAYS).map(NodeId) {
@@ -133,7 +142,7 @@ impl World {
             let at = self.random.below(length);
             self.after(at, Event::Split);
         }
-        if self.random.chance(0.5) {
+        if !self.hasty && self.random.chance(0.5) {
             let at = self.random.below(length);
             self.after(at, Event::Kill);
         }
@@ -295,6 +304,11 @@ impl World {
             self.declared.extend(&layout.dead);
         }
         let (revision, settled) = (live.revision, live.is_settled());
+        let before = self.oldest.last_key_value().map_or(1, |(oldest, _)| *oldest);
+        let oldest = live.oldest().version;
+        if oldest > before {
+            self.oldest.insert(oldest, before);
+        }
         let newest = live.newest().version;
         let (life, sync) = {
             let host = self.hosts.get_mut(&id).unwrap();
@@ -362,8 +376,14 @@ impl World {
         let (Some(host), Some(peer)) = (self.hosts.get(&one), self.hosts.get(&other)) else { return };
         let (Some(live), Some(theirs)) = (host.open.last(), peer.open.last()) else { return };
         let counts = theirs.counted().contains(&other) && !self.declared.contains(&other);
-        // As a gateway, before it joined, nobody waited for it, and replicas refuse what it reads by.
-        let as_member: Vec<_> = peer.open.iter().filter(|view| view.counted().contains(&other)).collect();
+        // Before it joined, and once its last version has ended for others, it is a gateway: nobody waits for it, and
+        // replicas refuse what it reads by.
+        let floor = self.oldest.get(&live.oldest().version).copied().unwrap_or(1);
+        let member = |view: &&Arc<LiveLayouts>| {
+            let owner = |layout: &Arc<Layout>| layout.version >= floor && layout.node(other).is_some();
+            view.versions.iter().any(owner)
+        };
+        let as_member: Vec<_> = peer.open.iter().filter(member).collect();
         let reads_by = as_member.iter().map(|view| view.reading).min().unwrap_or(u64::MAX);
         let routes_by = as_member.iter().map(|view| view.newest().version).min().unwrap_or(u64::MAX);
         let mut wrong = None;
@@ -514,6 +534,7 @@ impl World {
         let layout = newest.change(nodes, 2).ok()?;
         match dead {
             Some(dead) => layout.declaring_dead([dead]).ok(),
+            None if self.hasty => layout.declaring_dead([STRANGER]).ok(),
             None => Some(layout),
         }
     }
