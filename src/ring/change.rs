@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(refusal(&layout, &[leave(id), leave(id)]), ChangeError::Leaving(id));
         assert_eq!(refusal(&layout, &[join(9, "x"), leave(stranger)]), ChangeError::Newcomer("x".into()));
         let again = Change::Join { node: there.clone() };
-        assert!(matches!(refusal(&layout, &[again.clone()]), ChangeError::AlreadyThere { .. }));
+        assert!(matches!(refusal(&layout, std::slice::from_ref(&again)), ChangeError::AlreadyThere { .. }));
         assert_eq!(refusal(&layout, &[leave(id), again]), ChangeError::Leaving(id));
         assert!(matches!(refusal(&layout, &[join(9, "n1")]), ChangeError::NameTaken { .. }));
         assert_eq!(refusal(&layout, &[join(9, "")]), LayoutError::Nameless(stranger).into());

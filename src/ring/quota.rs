@@ -38,26 +38,50 @@ struct Claim {
 }
 
 /// The number of partitions each node shall hold, of `partitions` in all. Zones share first, then the
-/// nodes of each zone; each quota is its exact share rounded down or up, and those who `held` more than
-/// the rounded-down share are rounded up first, which keeps data where it is.
+/// nodes of each zone; each quota is its exact share rounded down or up, and those who can keep a copy by it are
+/// rounded up first, which keeps data where it is.
 pub(super) fn quotas(partitions: usize, nodes: &[LayoutNode], spread: &Spread, held: &[usize]) -> Vec<usize> {
     let zone_shares = zone_shares(partitions, nodes, spread);
-    let in_zone = |zone: usize| (0..nodes.len()).filter(move |&node| spread.zone_of(node) == zone);
-    let held_by = |node: usize| held.get(node).copied().unwrap_or_default();
-    let zone_held: Vec<usize> = (0..spread.zones()).map(|zone| in_zone(zone).map(held_by).sum()).collect();
-    let zone_quotas = round(&zone_shares, partitions * spread.copies(), &zone_held);
+    let zones: Vec<Zone> = zone_shares
+        .iter()
+        .zip(0..)
+        .map(|(&share, zone)| {
+            let members: Vec<usize> = (0..nodes.len()).filter(|&node| spread.zone_of(node) == zone).collect();
+            let shares = node_shares(partitions, share, members.iter().filter_map(|&node| nodes.get(node)));
+            let keeps = |(share, &node): (&Share, &usize)| held.get(node).is_some_and(|&held| held > share.floor());
+            let keepers = shares.iter().zip(&members).map(keeps).collect();
+            Zone { members, shares, keepers }
+        })
+        .collect();
+    let keepers: Vec<bool> = zone_shares.iter().zip(&zones).map(|(share, zone)| zone.keeps_one_more(*share)).collect();
+    let zone_quotas = round(&zone_shares, partitions * spread.copies(), &keepers);
 
     let mut quotas = vec![0; nodes.len()];
-    for (zone, (&share, &quota)) in zone_shares.iter().zip(&zone_quotas).enumerate() {
-        let shares = node_shares(partitions, share, in_zone(zone).filter_map(|node| nodes.get(node)));
-        let held: Vec<usize> = in_zone(zone).map(held_by).collect();
-        for (node, rounded) in in_zone(zone).zip(round(&shares, quota, &held)) {
+    for (zone, quota) in zones.iter().zip(zone_quotas) {
+        for (&node, rounded) in zone.members.iter().zip(round(&zone.shares, quota, &zone.keepers)) {
             if let Some(quota) = quotas.get_mut(node) {
                 *quota = rounded;
             }
         }
     }
     quotas
+}
+
+/// The nodes of a zone, the share of each, and who holds more than that rounded down.
+struct Zone {
+    members: Vec<usize>,
+    shares: Vec<Share>,
+    keepers: Vec<bool>,
+}
+
+impl Zone {
+    /// If the zone's share is rounded up, does one more of its nodes keep a copy? Otherwise the copy would be a new
+    /// one. What the zone holds in all does not tell: a node that must give up much may hold it.
+    fn keeps_one_more(&self, share: Share) -> bool {
+        let rounded_up = share.floor().saturating_sub(self.shares.iter().map(|share| share.floor()).sum());
+        let fractions = self.shares.iter().zip(&self.keepers).filter(|(share, _)| share.remainder() > 0);
+        fractions.filter(|(_, keeps)| **keeps).count() > rounded_up
+    }
 }
 
 /// The share of each node before it is rounded, for people to compare with what it holds.
@@ -127,15 +151,15 @@ fn share(total: Share, claims: &[Claim]) -> Vec<Share> {
     }
 }
 
-/// Rounds the shares down, then hands out what is missing to `total`, one each: first to those who held
-/// more than that already, then by the larger remainder.
-fn round(shares: &[Share], total: usize, held: &[usize]) -> Vec<usize> {
+/// Rounds the shares down, then hands out what is missing to `total`, one each: first to those who keep
+/// a copy by it, then by the larger remainder.
+fn round(shares: &[Share], total: usize, keepers: &[bool]) -> Vec<usize> {
     let mut rounded: Vec<usize> = shares.iter().map(|share| share.floor()).collect();
     let missing = total.saturating_sub(rounded.iter().sum());
     let mut claims: Vec<(bool, u128, usize)> = (0..)
-        .zip(shares.iter().zip(held))
+        .zip(shares.iter().zip(keepers))
         .filter(|(_, (share, _))| share.remainder() > 0)
-        .map(|(index, (share, &held))| (held > share.floor(), share.remainder(), index))
+        .map(|(index, (share, &keeps))| (keeps, share.remainder(), index))
         .collect();
     // All remainders have one denominator here: whoever is at a bound has a whole share.
     claims.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)).then(a.2.cmp(&b.2)));
@@ -179,6 +203,13 @@ mod tests {
     fn the_remainder_goes_to_who_holds_more_already() {
         let nodes = nodes(3);
         assert_eq!(quotas(1, &nodes, &Spread::of(&nodes, 1), &[0, 1, 0]), [0, 1, 0]);
+    }
+
+    #[test]
+    fn the_zone_is_rounded_up_whose_nodes_can_keep_a_copy_by_it() {
+        // Both zones hold two and shall have one and a half; but in the first one node holds both.
+        let nodes = zoned(&[2, 2]);
+        assert_eq!(quotas(3, &nodes, &Spread::of(&nodes, 1), &[2, 0, 1, 1]), [1, 0, 1, 1]);
     }
 
     proptest! {
