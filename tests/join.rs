@@ -162,6 +162,10 @@ fn a_banned_node_is_told_so_and_let_in_nowhere() {
     let d = cluster.serve_in(&place, port, &["--join", &cluster.invite(&["--name", "d"])]);
     a.sees(&["a", "d"]);
     let id = a.id_of("d");
+    // It knows nobody when it starts again: the other one goes on trying its seed, by name.
+    a.stop();
+    let a = cluster.serve("a", &[]);
+    a.sees(&["a", "d"]);
     a.stop();
     let a = cluster.serve("a", &["--cluster-banned", &id]);
     let words = d.says("this node is banned");
@@ -179,6 +183,7 @@ fn a_node_of_another_cluster_is_told_so_and_let_in_nowhere() {
     let z = other.serve("z", &["--node-seeds", &seed]);
     let words = z.says("a node of another cluster");
     assert!(words.contains("dunlin cluster invite") && words.contains(&seed), "{words}");
+    z.sees(&["z"]);
     assert_eq!((a.members().len(), z.members().len()), (1, 1));
 }
 

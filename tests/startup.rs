@@ -237,3 +237,21 @@ fn an_inspection_shows_the_structure_without_the_key_and_the_records_with_it() {
     assert!(status == Some(1) && wrong.contains("none of the keys given"), "{status:?} {wrong}");
     assert_eq!(store_files(&node), before);
 }
+
+#[test]
+fn a_certificate_of_another_node_or_cluster_is_refused_with_what_to_do() {
+    let (node, other) = (Node::made(), Node::made());
+    let give = |names: &[&str]| {
+        for name in names {
+            fs::copy(other.home().join(name), node.home().join(name)).unwrap();
+        }
+    };
+    give(&["certificate.pem", "key.pem"]);
+    let (status, words) = ended(node.serve());
+    assert!(status == Some(2) && words.contains("tls.certificate: it is a node's of cluster"), "{status:?} {words}");
+    // Another cluster's settings and layout on this one's data directory, which has begun already.
+    give(&["node.toml", "layout.json", "ca.pem", "secret"]);
+    let (status, words) = ended(node.serve());
+    assert_eq!(status, Some(2), "{words}");
+    assert!(words.contains("in the settings") || words.contains("this data directory is that of node"), "{words}");
+}

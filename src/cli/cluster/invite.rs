@@ -9,7 +9,7 @@ use crate::membership::MAX_ZONE_BYTES;
 use crate::ring::Layout;
 use crate::runtime::certificates::Authority;
 use crate::runtime::join::{Invitation, Ticket};
-use crate::runtime::settings::{NAME_RULE, is_name, parse_duration};
+use crate::runtime::settings::{NAME_RULE, duration_text, is_name, parse_duration};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -79,9 +79,9 @@ impl Invite {
         let ticket = Ticket::new(&authority, invitation, issuer.address.clone(), seeds);
         let ticket = ticket.map_err(|error| Failure::new(error.to_string()))?;
         eprintln!(
-            "good for one node, until {} s from now, at {} ({}). On its machine, with an empty directory:\n\n  dunlin serve \
+            "good for one node and {}, at {} ({}). On its machine, with an empty directory:\n\n  dunlin serve \
              --join TICKET --node-data-dir DIR --node-peer-address HOST:PORT\n",
-            self.expires.as_secs(),
+            duration_text(self.expires),
             issuer.name,
             issuer.address
         );

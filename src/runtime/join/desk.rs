@@ -4,6 +4,7 @@ use super::book::{Book, BookError};
 use super::message::{Admission, EXCHANGE_TIMEOUT, MAX_REQUEST_BYTES, Reply, Request, decode, encode};
 use super::ticket::unix_seconds;
 use crate::base::{ClusterId, NodeId};
+use crate::ring::Layout;
 use crate::runtime::certificates::Authority;
 use crate::runtime::membership::Members;
 use crate::runtime::serve_error::ServeError;
@@ -197,7 +198,8 @@ impl Desk {
             let expected = &invitation.name;
             return refused(format!("this ticket is for a node named {expected:?}, and node.name is {name:?}"));
         }
-        if let Some(owner) = members.view.layout().node_named(name).filter(|owner| owner.id != *node) {
+        let mut owners = layouts(members).into_iter().filter_map(|layout| layout.node_named(name));
+        if let Some(owner) = owners.find(|owner| owner.id != *node) {
             let id = owner.id;
             return refused(format!(
                 "{name:?} is node {id} in the layout, and this is another one. If that node is lost for good, join \
@@ -223,7 +225,7 @@ impl Desk {
         if self.banned.contains(&node) {
             return refused(format!("node {node} is banned (cluster.banned); {advice}"));
         }
-        if node == self.node || members.view.layout().node(node).is_some() {
+        if node == self.node || layouts(members).iter().any(|layout| layout.node(node).is_some()) {
             return refused(format!("there is a node {node} in the layout; {advice}"));
         }
         Ok(())
@@ -234,6 +236,11 @@ fn refused(words: String) -> Result<(), Denial> {
     Err(Denial::Refused(words))
 }
 
+/// While the layout changes there are two that count: whose data is complete, and who owns it next.
+fn layouts(members: &Members) -> [&Layout; 2] {
+    [members.view.layout(), members.view.layouts.newest()]
+}
+
 fn seeds(members: &Members) -> Vec<String> {
     let up = members.members.values().filter(|member| member.state.is_reachable());
     up.map(|member| member.identity.membership_address.clone()).take(MAX_SEEDS).collect()
@@ -241,4 +248,109 @@ fn seeds(members: &Members) -> Vec<String> {
 
 fn read(path: &Path) -> Result<String, ServeError> {
     fs::read_to_string(path).map_err(|error| ServeError::of_file(path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::{LiveLayouts, View};
+    use crate::ring::{LayoutNode, Partitioning};
+    use crate::runtime::join::ticket::Invitation;
+    use crate::runtime::join::ticket::tests::{CLUSTER, invitation};
+    use rcgen::{CertificateParams, KeyPair};
+
+    const ISSUER: NodeId = NodeId(7);
+
+    fn layout() -> Layout {
+        let node = LayoutNode {
+            id: ISSUER,
+            name: "a".into(),
+            zone: String::new(),
+            capacity: 1,
+            address: "h:1".into(),
+            membership_address: "h:2".into(),
+        };
+        Layout::first(CLUSTER, Partitioning::new(8).unwrap(), 1, vec![node]).unwrap()
+    }
+
+    fn desk(directory: &Path) -> Desk {
+        let layouts = Arc::new(LiveLayouts::only(Arc::new(layout())));
+        let view = Arc::new(View { me: ISSUER, layouts, peers: Default::default() });
+        let secret = directory.join("secret");
+        fs::write(&secret, [5; 32]).unwrap();
+        let authority = Authority::generate(CLUSTER).unwrap();
+        Desk {
+            node: ISSUER,
+            cluster: CLUSTER,
+            authorities: authority.certificate_pem().into(),
+            authority,
+            token_secrets: vec![secret],
+            banned: vec![NodeId(13)],
+            members: watch::channel(Arc::new(Members::none(view))).1,
+            book: Mutex::new(Book::open(directory).unwrap()),
+            seats: Semaphore::new(MAX_GUESTS),
+        }
+    }
+
+    fn request(desk: &Desk, invitation: Invitation, key: &KeyPair) -> Request {
+        let signing_request = CertificateParams::default().serialize_request(key).unwrap();
+        Request {
+            secret: invitation.secret(&desk.authority),
+            node: NodeId(9),
+            name: invitation.name.clone(),
+            signing_request: ByteBuf::from(signing_request.der().to_vec()),
+            invitation,
+        }
+    }
+
+    /// What it says to a request that comes now, or then.
+    fn said(desk: &Desk, request: &Request, now: u64) -> String {
+        match desk.admit(request, now) {
+            Ok(admission) => format!("admitted under layout {}", admission.layout.len()),
+            Err(Denial::Refused(words)) => words,
+            Err(Denial::Later(words)) => format!("later: {words}"),
+        }
+    }
+
+    #[test]
+    fn only_an_unaltered_ticket_of_this_issuer_is_taken_and_in_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (desk, key, now) = (desk(directory.path()), KeyPair::generate().unwrap(), unix_seconds());
+        let good = || request(&desk, invitation(1), &key);
+        let altered = |invitation: Invitation| Request { name: invitation.name.clone(), invitation, ..good() };
+        let renewed = |invitation: Invitation| request(&desk, invitation, &key);
+        let late = invitation(1).expires + 1;
+        let refusals = [
+            (altered(Invitation { expires: u64::MAX, ..invitation(1) }), now, "not made with this cluster's authority"),
+            (altered(Invitation { name: "e".into(), ..invitation(1) }), now, "not made with this cluster's authority"),
+            (Request { secret: [0; 32], ..good() }, now, "not made with this cluster's authority"),
+            (good(), late, "this ticket expired 1 s ago; get a new one"),
+            (renewed(Invitation { cluster: ClusterId(2), ..invitation(1) }), now, "this ticket is for cluster"),
+            (renewed(Invitation { issuer: NodeId(8), ..invitation(1) }), now, "is to be used at node 0000000000000008"),
+            (Request { name: "e".into(), ..good() }, now, "for a node named \"d\", and node.name is \"e\""),
+            (
+                renewed(Invitation { name: "a".into(), ..invitation(1) }),
+                now,
+                "\"a\" is node 0000000000000007 in the layout",
+            ),
+            (renewed(Invitation { name: "../x".into(), ..invitation(1) }), now, "is no name for a node"),
+            (Request { node: NodeId(13), ..good() }, now, "node 000000000000000d is banned"),
+            (Request { node: ISSUER, ..good() }, now, "there is a node 0000000000000007"),
+            (
+                Request { signing_request: ByteBuf::from(vec![0x30; 80]), ..good() },
+                now,
+                "the signing request cannot be used",
+            ),
+        ];
+        for (request, at, expected) in refusals {
+            let words = said(&desk, &request, at);
+            assert!(words.contains(expected), "{expected:?} is missing in: {words}");
+        }
+        // None of these has used it up; and its node is answered again, another one is not.
+        for _ in 0..2 {
+            assert!(said(&desk, &good(), now).starts_with("admitted"));
+        }
+        let other = request(&desk, invitation(1), &KeyPair::generate().unwrap());
+        assert!(said(&desk, &other, now).contains("used already"));
+    }
 }

@@ -6,12 +6,10 @@
 //!                                                   <--certificate, secrets, layout------------ Book: used tickets
 //! ```
 //!
-//! Owns: tickets, the exchange ([docs/wire-protocol.md] has it byte by byte), the issuer's list of used
+//! Owns: tickets, the exchange (docs/wire-protocol.md has it byte by byte), the issuer's list of used
 //! tickets, the files a joined node begins with. Must not know: placement; a joined node owns nothing until the
 //! layout says so. Invariant: a ticket lets in one node, once, before it expires (decision 0042); nothing
 //! is believed of the other side before the pinned authority, or the ticket's secret, has proved it.
-//!
-//! [docs/wire-protocol.md]: ../../../docs/wire-protocol.md
 
 mod book;
 mod candidate;
