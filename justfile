@@ -32,6 +32,10 @@ crash states="300000" seed="1":
 flips seed="1":
     cargo run --release -p chaos --no-default-features -- flips --seed {{seed}}
 
+# Change layouts again and again at random, and measure what the planner makes of it
+placement histories="30" seed="1":
+    nice -n 10 cargo run --release -p chaos --no-default-features -- placement --histories {{histories}} --seed {{seed}}
+
 # Run one seed again
 replay seed:
     cargo run --release -p chaos -- sim --seed {{seed}}

@@ -1,13 +1,15 @@
-//! The command line of the chaos harness: `chaos sim`, `chaos mutants`, `chaos list`.
+//! The command line of the chaos harness: `chaos sim`, `chaos mutants`, `chaos placement`, `chaos list`.
 
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
 use chaos::crash::{Coverage, Leaving, Secrecy, enumerate, flip, golden};
 #[cfg(feature = "live")]
 use chaos::live::{Inject, Live, SCENARIOS};
+use chaos::placement::{SIZE_CLASSES, measure};
 use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
 use clap::{Parser, Subcommand};
 use dunlin::base::Mutation;
+use dunlin::ring::Partitioning;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,21 @@ enum Command {
         #[arg(long, default_value_t = 8)]
         all_bits_every: u64,
     },
+    /// Change layouts again and again at random, and measure how even, how far apart and how little moved they are.
+    Placement {
+        /// So many histories of each class of sizes.
+        #[arg(long, default_value_t = 50)]
+        histories: u64,
+        /// So many changes in each.
+        #[arg(long, default_value_t = 20)]
+        changes: u64,
+        /// Slices of the hash space, a power of two.
+        #[arg(long, default_value_t = Partitioning::DEFAULT_COUNT)]
+        partitions: u32,
+        /// Seed of the first history.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Make a golden data directory of the present formats; never over one that is there.
     Golden {
         /// A new directory.
@@ -90,6 +107,7 @@ fn main() -> ExitCode {
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
         Command::Crash { states, seed } => crash(seed, states),
         Command::Flips { seed, all_bits_every } => flips(seed, all_bits_every),
+        Command::Placement { histories, changes, partitions, seed } => placement(histories, changes, partitions, seed),
         Command::Golden { dir } => match write_golden(&dir) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -161,6 +179,32 @@ fn flips(seed: u64, all_bits_every: u64) -> ExitCode {
         if let Some(broken) = broken {
             println!("{broken}");
             exit = ExitCode::FAILURE;
+        }
+    }
+    exit
+}
+
+/// Measures one class of sizes after the other; fails if one misses a target.
+fn placement(histories: u64, changes: u64, partitions: u32, seed: u64) -> ExitCode {
+    let mut exit = ExitCode::SUCCESS;
+    let measured = |class| {
+        let partitioning = Partitioning::new(partitions).map_err(|error| error.to_string())?;
+        let seeds = seed..seed.saturating_add(histories);
+        measure(class, seeds, changes, partitioning).map_err(|error| error.to_string())
+    };
+    for class in SIZE_CLASSES {
+        match measured(class) {
+            Ok(report) => {
+                println!("{report}");
+                if !report.is_good() {
+                    println!("  MISSES A TARGET");
+                    exit = ExitCode::FAILURE;
+                }
+            }
+            Err(error) => {
+                eprintln!("chaos: {error}");
+                exit = ExitCode::FAILURE;
+            }
         }
     }
     exit
