@@ -74,6 +74,8 @@ pub(super) struct World {
     oldest: BTreeMap<u64, u64>,
     /// Changes begin while others are under way, by the excuse of declaring a stranger dead.
     hasty: bool,
+    /// Nodes crash often, and just before something is durable; splits come and go.
+    fragile: bool,
     pub(super) failure: Option<String>,
 }
 
@@ -104,7 +106,8 @@ impl World {
             answers: BTreeMap::new(),
             requests: 0,
             oldest: [(1, 1)].into(),
-            hasty: seed % 2 == 0,
+            hasty: seed.is_multiple_of(2),
+            fragile: seed % 4 == 1,
             failure: None,
         };
         for id in (1..=members + GATEWAYS).map(NodeId) {
@@ -138,7 +141,7 @@ impl World {
             let at = self.random.below(length);
             self.after(at, Event::Crash);
         }
-        for _ in 0..self.random.below(4) {
+        for _ in 0..self.random.below(if self.fragile { 20 } else { 4 }) {
             let at = self.random.below(length);
             self.after(at, Event::Split);
         }
@@ -248,7 +251,8 @@ impl World {
                 let slow = if self.weather == Weather::Foul && self.random.chance(0.1) { 400_000 } else { 30_000 };
                 self.soon(slow, Event::Persisted { node: id, life });
                 // Just before something is durable is when a crash tells.
-                if self.weather == Weather::Foul && self.random.chance(0.03) {
+                let crashes = if self.fragile { 0.2 } else { 0.02 };
+                if self.weather == Weather::Foul && self.random.chance(crashes) {
                     self.soon(slow, Event::CrashOf { node: id });
                 }
             }
@@ -548,7 +552,7 @@ impl World {
 
     fn crash_of(&mut self, id: NodeId) {
         self.stop(id);
-        let pause = if self.random.chance(0.5) { 500_000 } else { 15_000_000 };
+        let pause = if self.fragile || self.random.chance(0.5) { 500_000 } else { 15_000_000 };
         self.soon(pause, Event::Start { node: id });
     }
 
