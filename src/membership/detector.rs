@@ -1,17 +1,18 @@
 //! The failure detector as one machine: inputs in, effects out.
 
-use super::config::DetectorConfig;
+use super::config::{DetectorConfig, Lifeguard};
 use super::event::{Counters, DetectorEffect, DetectorInput, MemberEvent};
+use super::health::Health;
 use super::identity::{Identity, IdentityError};
 use super::incoming::{Channel, Origin};
 use super::member::{MAX_INCARNATION, MAX_MEMBERS, Member, MemberState};
-use super::message::encode_one;
 use super::probe::{Lap, Probe};
+use super::record::Record;
 use super::relay::Relays;
-use super::roster::{Merged, Roster, events};
+use super::roster::{Lacks, Merged, Roster, events};
 use super::rumours::Rumours;
 use super::schedule::{Schedule, Timer};
-use super::suspicion::suspicion_timeout;
+use super::suspicion::Suspicion;
 use crate::base::{NodeId, Now, Random, Time};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,11 @@ pub struct Detector {
     /// The probes of this round that nobody has answered yet.
     pub(super) probes: Vec<Probe>,
     pub(super) relays: Relays,
+    /// One for each suspect.
+    pub(super) suspicions: BTreeMap<NodeId, Suspicion>,
+    pub(super) health: Health,
+    /// This node's incarnation when its identity last changed.
+    pub(super) described: u64,
     pub(super) seeds: Vec<Seed>,
     /// The number of the last ping or request. Begins at a random one, so that answers to an earlier
     /// life of this node are not taken for ours.
@@ -88,7 +94,7 @@ impl Detector {
     ) -> Result<Self, IdentityError> {
         me.check()?;
         let incarnation = config.first_incarnation.min(MAX_INCARNATION - 1);
-        let own = Member { identity: me, incarnation, state: MemberState::Alive };
+        let own = Member { identity: me.into(), incarnation, state: MemberState::Alive };
         let seeds = seeds.into_iter().take(MAX_MEMBERS).map(|address| Seed { address, attempts: 0 });
         Ok(Self {
             config: config.sane(),
@@ -99,6 +105,9 @@ impl Detector {
             lap: Lap::default(),
             probes: Vec::new(),
             relays: Relays::default(),
+            suspicions: BTreeMap::new(),
+            health: Health::default(),
+            described: incarnation,
             seeds: seeds.collect(),
             sequence: random.u64() >> 1,
             random,
@@ -106,6 +115,12 @@ impl Detector {
             contests: 0,
             counters: Counters::default(),
         })
+    }
+
+    /// Takes in members known before, all at once and without a word: as if each had been heard of long
+    /// ago. For a detector that has handled nothing yet.
+    pub fn remember(&mut self, members: impl IntoIterator<Item = Member>) {
+        self.roster.extend(members.into_iter());
     }
 
     /// Takes one input and appends what follows from it; also whatever is due by now.
@@ -146,43 +161,98 @@ impl Detector {
         self.roster.members()
     }
 
+    /// How much this node doubts itself: 0, not at all, to 8. Its probes take so many times longer.
+    pub fn self_doubt(&self) -> u32 {
+        self.health.score()
+    }
+
     /// What was refused so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
+    /// Takes a record heard, if this node knows whom it means.
+    pub(super) fn hear(&mut self, record: &Record, turn: &mut Turn<'_>) {
+        let node = record.node();
+        match record.resolve(self.roster.get(node)) {
+            Some(member) => self.learn(&member, record.accuser, turn),
+            None => {
+                self.counters.unresolved += 1;
+                if let Some(contact) = self.roster.contact(node) {
+                    contact.lacks = Lacks::Identity;
+                }
+            }
+        }
+    }
+
     /// Takes a record heard or judged, and does what follows from it.
-    pub(super) fn learn(&mut self, record: &Member, turn: &mut Turn<'_>) {
+    pub(super) fn learn(&mut self, record: &Member, accuser: Option<NodeId>, turn: &mut Turn<'_>) {
         if record.node() == self.roster.own().node() {
             return self.hear_of_self(record, turn);
         }
         turn.events.extend(self.roster.conflict(record));
         match self.roster.merge(record) {
-            Merged::Known => {}
+            Merged::Known => self.confirm(record, accuser, turn),
             Merged::Full => self.counters.members_refused += 1,
             Merged::Changed(before) => {
                 turn.events.extend(events(before.as_deref(), record));
-                self.rumours.insert(record.node(), encode_one(record).into());
-                self.follow(before.as_deref(), record, turn);
+                if let Some(contact) = self.roster.contact(record.node()) {
+                    contact.lacks = Lacks::Nothing;
+                }
+                self.pass_on(before.as_deref(), record, accuser);
+                self.follow(before.as_deref(), record, accuser, turn);
             }
         }
     }
 
+    /// Begins a rumour, brief if those who hear it know whom it means.
+    fn pass_on(&mut self, before: Option<&Member>, after: &Member, accuser: Option<NodeId>) {
+        let is_introduced = before.is_some_and(|before| before.identity == after.identity);
+        self.rumours.insert(&match is_introduced && !self.rumours.introduces(after.node()) {
+            true => Record::brief(after, accuser),
+            false => Record::whole(after, accuser),
+        });
+    }
+
+    /// Counts another accuser of a suspect: the more independent ones, the sooner it is found down.
+    fn confirm(&mut self, record: &Member, accuser: Option<NodeId>, turn: &Turn<'_>) {
+        let (node, Some(accuser)) = (record.node(), accuser) else { return };
+        let Some(held) = self.roster.get(node) else { return };
+        if (held.incarnation, held.state) != (record.incarnation, MemberState::Suspect) || accuser == node {
+            return;
+        }
+        let held = held.clone();
+        let Some(suspicion) = self.suspicions.get_mut(&node) else { return };
+        if suspicion.confirm(accuser) {
+            // Not in the past: that would look as if this process had slept.
+            let deadline = suspicion.deadline().max(turn.now);
+            self.arm(Timer::Suspicion(node), deadline);
+            self.pass_on(Some(&held), &held, Some(accuser));
+        }
+    }
+
+    /// May this node doubt itself?
+    pub(super) fn worsen_health(&mut self, by: u32) {
+        if self.config.lifeguard == Lifeguard::On {
+            self.health.worsen(by);
+        }
+    }
+
     /// Sets the timers that belong to a member's new state.
-    fn follow(&mut self, before: Option<&Member>, after: &Member, turn: &Turn<'_>) {
+    fn follow(&mut self, before: Option<&Member>, after: &Member, accuser: Option<NodeId>, turn: &Turn<'_>) {
         let node = after.node();
         let was = before.map(|member| (member.incarnation, member.state));
         match after.state {
             MemberState::Suspect if was != Some((after.incarnation, after.state)) => {
                 let reachable = self.roster.reachable_peers().len() + 1;
-                let config = &self.config;
-                let timeout = suspicion_timeout(config.probe_interval, config.suspicion_multiplier, reachable);
-                self.arm(Timer::Suspicion(node), turn.now + timeout);
+                let suspicion = Suspicion::new(&self.config, reachable, accuser, turn.now);
+                self.arm(Timer::Suspicion(node), suspicion.deadline());
+                self.suspicions.insert(node, suspicion);
             }
             MemberState::Suspect => {}
             MemberState::Down => self.expect_return(node, turn),
             MemberState::Alive | MemberState::Left => {
-                self.schedule.cancel(Timer::Suspicion(node));
+                self.absolve(node);
                 self.schedule.cancel(Timer::Retry(node));
             }
         }
@@ -191,12 +261,17 @@ impl Detector {
         }
     }
 
-    fn expect_return(&mut self, node: NodeId, turn: &Turn<'_>) {
+    fn absolve(&mut self, node: NodeId) {
+        self.suspicions.remove(&node);
         self.schedule.cancel(Timer::Suspicion(node));
+    }
+
+    fn expect_return(&mut self, node: NodeId, turn: &Turn<'_>) {
+        self.absolve(node);
         if let Some(contact) = self.roster.contact(node) {
             contact.attempts = 0;
         }
-        let pause = self.config.retry_pause(0, &mut self.random);
+        let pause = self.config.retry_pause(0, self.roster.members().len(), &mut self.random);
         self.arm(Timer::Retry(node), turn.now + pause);
     }
 

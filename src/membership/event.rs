@@ -96,6 +96,8 @@ pub struct Counters {
     pub foreign_cluster: u64,
     /// Messages that said they were of another node than the one that sent them.
     pub false_sender: u64,
+    /// Records that named an identity this node does not hold; it asks the member for the whole.
+    pub unresolved: u64,
     /// Members not taken in because [`super::MAX_MEMBERS`] are known.
     pub members_refused: u64,
     /// Indirect pings not made because too many are under way.

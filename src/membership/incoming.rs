@@ -1,10 +1,16 @@
 //! What a detector does with messages.
 
+use super::config::Lifeguard;
 use super::detector::{Detector, Phase, Turn};
 use super::member::MAX_INCARNATION;
-use super::message::{Header, MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES, Message, MessageError, MessageKind};
+use super::message::{Body, Header, MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES, Message, MessageError, MessageKind};
+use super::probe::Probe;
 use super::relay::Relay;
+use super::schedule::Timer;
 use crate::base::NodeId;
+
+/// A relay is remembered for so many ping timeouts: an asker that doubts itself waits longer than one.
+const RELAY_TIMEOUTS: u32 = 4;
 
 /// How a message came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +60,9 @@ impl Detector {
             return self.counters.false_sender += 1;
         }
         let was_reachable = self.roster.is_reachable(sender);
-        let own_before = self.roster.own().incarnation;
-        for record in &message.records {
-            self.learn(record, turn);
+        let (own_before, known_before) = (self.roster.own().incarnation, self.roster.members().len());
+        if let Body::Records(records) = &message.body {
+            records.iter().for_each(|record| self.hear(record, turn));
         }
         // A message under this node's own id is an echo through a seed, or of a process with a copied
         // data directory: its records count, but there is nobody to answer.
@@ -64,6 +70,14 @@ impl Detector {
             return;
         }
         self.note(&message.header);
+        if let Body::Fingerprints(theirs) = &message.body {
+            let asked = (sender, message.header.sequence);
+            return self.answer_full_sync(from, asked, theirs, turn);
+        }
+        // Who knew of someone unknown here may know of more than fitted into one answer.
+        if message.header.kind == MessageKind::SyncAnswer && self.roster.members().len() > known_before {
+            self.request_full_sync(sender, turn);
+        }
         let refuted = self.roster.own().incarnation != own_before;
         self.answer(&message.header, from, refuted.then_some(Refuted), turn);
         if !was_reachable && self.roster.is_reachable(sender) {
@@ -84,13 +98,11 @@ impl Detector {
         let (sender, sequence) = (header.sender, header.sequence);
         match header.kind {
             MessageKind::Ping => return self.send(from, Some(sender), MessageKind::Ack, sequence, turn),
-            MessageKind::SyncRequest => {
-                return self.send_full_state(from, Some(sender), MessageKind::SyncAnswer, sequence, turn);
-            }
             MessageKind::Ack => self.acknowledged(sender, sequence, turn),
             MessageKind::ForwardedAck(target) => self.probe_answered(target, sequence),
+            MessageKind::Nack(target) => self.relay_lives(target, sequence),
             MessageKind::PingRequest(target) => self.ping_for(header, target, from.clone(), turn),
-            MessageKind::SyncAnswer => {}
+            MessageKind::SyncRequest | MessageKind::SyncAnswer => {}
         }
         // Whoever believed this node gone hears the refutation now, not at the next probe.
         if refuted.is_some() {
@@ -102,6 +114,7 @@ impl Detector {
     fn acknowledged(&mut self, node: NodeId, sequence: u64, turn: &mut Turn<'_>) {
         match self.relays.take(sequence, node) {
             Some(relay) => {
+                self.schedule.cancel(Timer::Nack(sequence));
                 let kind = MessageKind::ForwardedAck(relay.target);
                 self.send(relay.address, Some(relay.asker), kind, relay.sequence, turn);
             }
@@ -109,8 +122,9 @@ impl Detector {
         }
     }
 
-    fn probe_answered(&mut self, target: NodeId, sequence: u64) {
-        self.probes.retain(|probe| !probe.is_answered_by(target, sequence));
+    fn relay_lives(&mut self, target: NodeId, sequence: u64) {
+        let probes = self.probes.iter_mut();
+        probes.filter(|probe| probe.is_answered_by(target, sequence)).for_each(Probe::relay_lives);
     }
 
     /// Pings `target` for the sender, at the address known here: nobody can make this node send to an
@@ -121,8 +135,12 @@ impl Detector {
         }
         let relay = Relay { asker: header.sender, address, sequence: header.sequence, target };
         let sequence = self.next_sequence();
-        if self.relays.insert(sequence, relay, turn.now, self.config.ping_timeout * 2) {
+        if self.relays.insert(sequence, relay, turn.now, self.config.ping_timeout * RELAY_TIMEOUTS) {
             self.send_to_member(target, MessageKind::Ping, sequence, turn);
+            if self.config.lifeguard == Lifeguard::On {
+                // Early enough to reach an asker who waits as long as a ping may take.
+                self.arm(Timer::Nack(sequence), turn.now + self.config.ping_timeout * 4 / 5);
+            }
         } else {
             self.counters.relays_refused += 1;
         }

@@ -4,10 +4,12 @@ use super::identity::Identity;
 use crate::base::NodeId;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Most members known, down and left ones included: none is ever removed by time, and each costs about
-/// 1 KiB here and 500 bytes in every full sync. Further ones are not taken in, and counted.
-pub const MAX_MEMBERS: usize = 1024;
+/// 1 KiB here. Nothing that is sent grows with them, so the limit is memory alone: 16 MiB. Further ones
+/// are not taken in, and counted.
+pub const MAX_MEMBERS: usize = 16_384;
 
 /// Incarnations are below this, so that there is always one above to refute with.
 pub const MAX_INCARNATION: u64 = 1 << 62;
@@ -29,11 +31,11 @@ pub enum MemberState {
     Left,
 }
 
-/// One record about a member; also what a rumour carries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is held of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// What it says of itself at this incarnation.
-    pub identity: Identity,
+    /// What it says of itself at this incarnation. Shared by all records it did not change between.
+    pub identity: Arc<Identity>,
     /// Raised by its owner alone: to refute, to change its identity, to leave, at every restart.
     pub incarnation: u64,
     /// What is believed of it at this incarnation.
@@ -80,7 +82,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(incarnation: u64, state: MemberState) -> Member {
-        Member { identity: identity(1), incarnation, state }
+        Member { identity: identity(1).into(), incarnation, state }
     }
 
     fn merge(a: Member, b: Member) -> Member {
@@ -90,7 +92,7 @@ mod tests {
     fn any_record() -> impl Strategy<Value = Member> {
         let states = prop_oneof![Just(Alive), Just(Suspect), Just(Down), Just(Left)];
         (0..4u64, states, 0..3u32).prop_map(|(incarnation, state, capacity)| Member {
-            identity: Identity { capacity, ..identity(1) },
+            identity: Identity { capacity, ..identity(1) }.into(),
             incarnation,
             state,
         })

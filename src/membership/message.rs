@@ -1,7 +1,9 @@
 //! What detectors say to each other, as bytes: a format byte, a header, then records until the end.
 //! No counts are sent, so none can be believed: memory grows only with bytes that came.
 
-use super::member::{MAX_INCARNATION, MAX_MEMBERS, Member};
+use super::fingerprints::{BUCKETS, Fingerprints};
+use super::member::{MAX_INCARNATION, MAX_MEMBERS};
+use super::record::Record;
 use crate::base::{ClusterId, NodeId};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -11,11 +13,12 @@ use std::io::Cursor;
 /// Largest datagram: fits the smallest QUIC path (1,200 bytes of UDP) with its headers.
 pub const MAX_DATAGRAM_BYTES: usize = 1100;
 
-/// Largest full sync: [`MAX_MEMBERS`] records of at most 512 bytes, and the header.
-pub const MAX_FULL_SYNC_BYTES: usize = MAX_MEMBERS * 512 + 1024;
+/// Largest message of a full sync: a bucket of the largest cluster, 256 records of at most 512 bytes, and
+/// the header. Whoever lacks more asks again.
+pub const MAX_FULL_SYNC_BYTES: usize = MAX_MEMBERS / BUCKETS * 512 + 1024;
 
 /// The format of all messages; another one is refused.
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// What a message wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +35,13 @@ pub(super) enum MessageKind {
     /// This member answered my ping.
     #[serde(rename = "f")]
     ForwardedAck(NodeId),
-    /// My whole state; answer with yours. Streams only.
+    /// This member has not answered my ping so far, and I am well.
+    #[serde(rename = "n")]
+    Nack(NodeId),
+    /// What I hold, in short; answer with what differs. Streams only.
     #[serde(rename = "q")]
     SyncRequest,
-    /// My whole state. Streams only.
+    /// What I hold where we differ, as much as fits. Streams only.
     #[serde(rename = "s")]
     SyncAnswer,
 }
@@ -64,7 +70,16 @@ pub(super) struct Header {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) header: Header,
-    pub(super) records: Vec<Member>,
+    pub(super) body: Body,
+}
+
+/// What follows the header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Of all messages but one.
+    Records(Vec<Record>),
+    /// Of a request for a full sync.
+    Fingerprints(Fingerprints),
 }
 
 /// Why bytes are not a message for this node. Nothing of such a message is used.
@@ -83,20 +98,20 @@ impl Message {
         if bytes.len() > limit {
             return Err(MessageError::Malformed);
         }
-        let (header, mut rest): (Header, &[u8]) = decode_one(body)?;
+        let (header, rest): (Header, &[u8]) = decode_one(body)?;
         if header.cluster != cluster {
             return Err(MessageError::ForeignCluster);
         }
         if header.incarnation >= MAX_INCARNATION {
             return Err(MessageError::Malformed);
         }
-        let mut records = Vec::new();
-        while !rest.is_empty() && records.len() < MAX_MEMBERS {
-            let (record, after): (Member, &[u8]) = decode_one(rest)?;
-            records.push(checked(record, cluster)?);
-            rest = after;
-        }
-        if rest.is_empty() { Ok(Message { header, records }) } else { Err(MessageError::Malformed) }
+        let body = match header.kind {
+            MessageKind::SyncRequest => {
+                Body::Fingerprints(Fingerprints::from_bytes(rest).ok_or(MessageError::Malformed)?)
+            }
+            _ => Body::Records(decode_records(rest, cluster)?),
+        };
+        Ok(Message { header, body })
     }
 }
 
@@ -120,11 +135,11 @@ impl MessageWriter {
     }
 
     /// Appends a record if it fits.
-    pub(super) fn push(&mut self, record: &Member) -> bool {
+    pub(super) fn push(&mut self, record: &Record) -> bool {
         self.push_encoded(&encode_one(record))
     }
 
-    /// Appends a record encoded before, if it fits.
+    /// Appends a record or a body encoded before, if it fits.
     pub(super) fn push_encoded(&mut self, record: &[u8]) -> bool {
         let fits = record.len() <= self.room();
         if fits {
@@ -151,10 +166,17 @@ fn decode_one<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), MessageEr
     rest.map(|rest| (value, rest)).ok_or(MessageError::Malformed)
 }
 
-fn checked(record: Member, cluster: ClusterId) -> Result<Member, MessageError> {
-    let valid =
-        record.identity.cluster == cluster && record.incarnation < MAX_INCARNATION && record.identity.check().is_ok();
-    if valid { Ok(record) } else { Err(MessageError::Malformed) }
+fn decode_records(mut rest: &[u8], cluster: ClusterId) -> Result<Vec<Record>, MessageError> {
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let (record, after): (Record, &[u8]) = decode_one(rest)?;
+        if !record.is_valid(cluster) {
+            return Err(MessageError::Malformed);
+        }
+        records.push(record);
+        rest = after;
+    }
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -162,7 +184,7 @@ pub(super) mod tests {
     use super::*;
     use crate::membership::tests::{CLUSTER, identity};
     use crate::membership::{
-        Identity, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES, MAX_ZONE_BYTES, MemberState,
+        Identity, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES, MAX_ZONE_BYTES, Member, MemberState,
     };
     use proptest::prelude::*;
 
@@ -194,7 +216,11 @@ pub(super) mod tests {
             layout_hash: u64::MAX,
             ..identity(1)
         };
-        Member { identity, incarnation: MAX_INCARNATION - 1, state: MemberState::Suspect }
+        Member { identity: identity.into(), incarnation: MAX_INCARNATION - 1, state: MemberState::Suspect }
+    }
+
+    fn whole(member: &Member) -> Record {
+        Record::whole(member, Some(NodeId(u64::MAX)))
     }
 
     /// Rule: the largest header and the two largest records, the addressee's and the sender's own, fit
@@ -212,17 +238,21 @@ pub(super) mod tests {
         };
         let mut writer = MessageWriter::new(&header, MAX_DATAGRAM_BYTES);
         assert!(MAX_DATAGRAM_BYTES - writer.room() <= 100);
-        assert!(writer.push(&largest_record()) && writer.push(&largest_record()), "{} left", writer.room());
-        assert!(encode_one(&largest_record()).len() <= 512);
+        let addressee = whole(&largest_record());
+        // Nobody calls itself suspect, so its own record has no accuser.
+        let own = Record::whole(&largest_record().judged(MemberState::Alive), Some(NodeId(u64::MAX)));
+        assert!(writer.push(&addressee) && writer.push(&own), "{} left", writer.room());
+        assert!(encode_one(&addressee).len() <= 512);
     }
 
     /// Rule: what is written is what is read.
     #[test]
     fn a_message_survives_its_bytes() {
         let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
-        let record = Member { identity: Identity { cluster: CLUSTER, ..identity(2) }, ..largest_record() };
-        assert!(writer.push(&record));
-        let message = Message { header: ping(), records: vec![record] };
+        let member = Member { identity: identity(2).into(), ..largest_record() };
+        let records = vec![whole(&member), Record::brief(&member, None)];
+        assert!(records.iter().all(|record| writer.push(record)));
+        let message = Message { header: ping(), body: Body::Records(records) };
         assert_eq!(Message::decode(&writer.finish(), MAX_DATAGRAM_BYTES, CLUSTER), Ok(message));
     }
 
@@ -239,11 +269,11 @@ pub(super) mod tests {
     fn a_broken_message_is_refused_as_a_whole() {
         let too_long = Identity { zone: "z".repeat(MAX_ZONE_BYTES + 1), ..identity(1) };
         let refused = [
-            Member { identity: too_long, incarnation: 1, state: MemberState::Alive },
-            Member { identity: Identity { cluster: ClusterId(99), ..identity(1) }, ..largest_record() },
+            Member { identity: too_long.into(), incarnation: 1, state: MemberState::Alive },
+            Member { identity: Identity { cluster: ClusterId(99), ..identity(1) }.into(), ..largest_record() },
             Member { incarnation: MAX_INCARNATION, ..largest_record() },
         ];
-        for record in refused {
+        for record in refused.iter().map(whole) {
             let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
             assert!(writer.push(&record));
             assert_eq!(Message::decode(&writer.finish(), MAX_DATAGRAM_BYTES, CLUSTER), Err(MessageError::Malformed));
@@ -264,7 +294,7 @@ pub(super) mod tests {
         ) {
             let _ = Message::decode(&garbage, MAX_DATAGRAM_BYTES, CLUSTER);
             let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
-            writer.push(&Member { identity: identity(2), incarnation: 3, state: MemberState::Down });
+            writer.push(&whole(&Member { identity: identity(2).into(), incarnation: 3, state: MemberState::Down }));
             let mut bytes = writer.finish().to_vec();
             for (place, byte) in changes {
                 let place = place % bytes.len();

@@ -1,4 +1,5 @@
-//! Membership, floor 2: who is in the cluster and who answers. SWIM with suspicion and incarnations.
+//! Membership, floor 2: who is in the cluster and who answers. SWIM with suspicion, incarnations and
+//! Lifeguard.
 //!
 //! Owns: the list of members and their states, probing, suspicion, gossip, the messages for these
 //! (docs/membership.md has them field by field).
@@ -12,6 +13,8 @@
 mod config;
 mod detector;
 mod event;
+mod fingerprints;
+mod health;
 mod identity;
 mod incoming;
 mod member;
@@ -19,17 +22,19 @@ mod message;
 mod outgoing;
 mod own;
 mod probe;
+mod record;
 mod relay;
 mod roster;
 mod rounds;
 mod rumours;
 mod schedule;
 mod suspicion;
+mod sync;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::DetectorConfig;
+pub use config::{DetectorConfig, Lifeguard};
 pub use detector::Detector;
 pub use event::{Counters, DetectorEffect, DetectorInput, MemberEvent};
 pub use identity::{Identity, IdentityError, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES, MAX_ZONE_BYTES};

@@ -2,9 +2,11 @@
 
 use super::detector::{Detector, News, Phase, Turn};
 use super::event::DetectorEffect;
-use super::member::{Member, MemberState};
-use super::message::{Header, MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES, MessageKind, MessageWriter};
-use super::suspicion::doublings;
+use super::member::MemberState;
+use super::message::{Header, MAX_DATAGRAM_BYTES, MessageKind, MessageWriter};
+use super::record::Record;
+use super::roster::Lacks;
+use super::suspicion::{Suspicion, doublings};
 use crate::base::NodeId;
 
 /// A rumour is sent this many times per doubling of the cluster: with a few, gossip reaches all with
@@ -63,39 +65,14 @@ impl Detector {
             Phase::Running => NEWS_FANOUT,
             Phase::Left => LEAVE_FANOUT,
         };
-        let mut peers = if fanout == 0 { Vec::new() } else { self.roster.reachable_peers() };
-        self.random.shuffle(&mut peers);
-        for peer in peers.into_iter().take(fanout) {
+        for peer in self.sample(fanout, None) {
             self.ping(peer, turn);
         }
     }
 
-    /// Sends everything known and asks for the same.
-    pub(super) fn request_full_sync(&mut self, node: NodeId, turn: &mut Turn<'_>) {
-        if let Some(address) = self.address_of(node) {
-            let sequence = self.next_sequence();
-            self.send_full_state(address, Some(node), MessageKind::SyncRequest, sequence, turn);
-        }
-    }
-
-    /// Sends everything known.
-    pub(super) fn send_full_state(
-        &self,
-        to: String,
-        addressee: Option<NodeId>,
-        kind: MessageKind,
-        sequence: u64,
-        turn: &mut Turn<'_>,
-    ) {
-        let mut writer = MessageWriter::new(&self.header(addressee, kind, sequence), MAX_FULL_SYNC_BYTES);
-        for record in self.roster.members().values() {
-            writer.push(record);
-        }
-        turn.effects.push(DetectorEffect::SendFullSync { to, bytes: writer.finish() });
-    }
-
-    fn header(&self, addressee: Option<NodeId>, kind: MessageKind, sequence: u64) -> Header {
+    pub(super) fn header(&self, addressee: Option<NodeId>, kind: MessageKind, sequence: u64) -> Header {
         let own = self.roster.own();
+        let held = addressee.filter(|node| self.roster.lacks(*node) == Lacks::Nothing);
         Header {
             cluster: own.identity.cluster,
             kind,
@@ -103,22 +80,36 @@ impl Detector {
             sender: own.node(),
             incarnation: own.incarnation,
             addressee,
-            holds: addressee.and_then(|node| self.roster.get(node)).map(|member| member.incarnation),
+            holds: held.and_then(|node| self.roster.get(node)).map(|member| member.incarnation),
         }
     }
 
     /// The addressee's own record if it is judged to be other than alive or has been outbid, so that it
     /// refutes; and this node's record unless the addressee said that it holds it.
-    fn must_hear(&mut self, addressee: Option<NodeId>) -> Vec<Member> {
+    fn must_hear(&mut self, addressee: Option<NodeId>) -> Vec<Record> {
         let contact = addressee.and_then(|node| self.roster.contact(node)).copied().unwrap_or_default();
-        let judged = addressee.and_then(|node| self.roster.get(node)).filter(|member| {
-            member.state != MemberState::Alive || contact.says.is_some_and(|says| says < member.incarnation)
-        });
-        let own = Some(self.roster.own()).filter(|own| contact.holds != Some(own.incarnation));
-        judged.into_iter().chain(own).cloned().collect()
+        let mut records = Vec::new();
+        if let Some(member) = addressee.and_then(|node| self.roster.get(node)) {
+            let accuser = self.suspicions.get(&member.node()).and_then(Suspicion::accuser);
+            match contact.says {
+                // An earlier life, or a rival, may have had another identity.
+                Some(says) if says < member.incarnation => records.push(Record::whole(member, accuser)),
+                Some(_) if member.state != MemberState::Alive => records.push(Record::brief(member, accuser)),
+                None if member.state != MemberState::Alive => records.push(Record::whole(member, accuser)),
+                Some(_) | None => {}
+            }
+        }
+        let own = self.roster.own();
+        match contact.holds {
+            Some(held) if held == own.incarnation => {}
+            // Of this life, and of the identity it has now.
+            Some(held) if (self.described..own.incarnation).contains(&held) => records.push(Record::brief(own, None)),
+            Some(_) | None => records.push(Record::whole(own, None)),
+        }
+        records
     }
 
-    fn address_of(&self, node: NodeId) -> Option<String> {
+    pub(super) fn address_of(&self, node: NodeId) -> Option<String> {
         self.roster.get(node).map(|member| member.identity.membership_address.clone())
     }
 }
@@ -127,7 +118,8 @@ impl Detector {
 mod tests {
     use super::*;
     use crate::base::{Now, Random};
-    use crate::membership::message::{Message, tests::ping};
+    use crate::membership::Member;
+    use crate::membership::message::{Body, Message, tests::ping};
     use crate::membership::tests::{CLUSTER, identity};
     use crate::membership::{DetectorConfig, DetectorInput};
 
@@ -139,7 +131,7 @@ mod tests {
     }
 
     fn peer_at(incarnation: u64) -> Member {
-        Member { identity: identity(PEER.0), incarnation, state: MemberState::Alive }
+        Member { identity: identity(PEER.0).into(), incarnation, state: MemberState::Alive }
     }
 
     /// A message of the peer, at its incarnation 3.
@@ -150,7 +142,7 @@ mod tests {
     /// What the detector sends back to the peer.
     fn replies(detector: &mut Detector, header: &Header, records: &[Member]) -> Vec<Message> {
         let mut writer = MessageWriter::new(header, MAX_DATAGRAM_BYTES);
-        assert!(records.iter().all(|record| writer.push(record)));
+        assert!(records.iter().all(|member| writer.push(&Record::whole(member, None))));
         let input = DetectorInput::Datagram { sender: header.sender, from: "peer".into(), bytes: writer.finish() };
         let mut effects = Vec::new();
         detector.handle(Now::default(), input, &mut effects);
@@ -162,7 +154,8 @@ mod tests {
     }
 
     fn told(message: &Message) -> Vec<(NodeId, u64)> {
-        message.records.iter().map(|record| (record.node(), record.incarnation)).collect()
+        let Body::Records(records) = &message.body else { return Vec::new() };
+        records.iter().map(|record| (record.node(), record.incarnation)).collect()
     }
 
     /// Rule: whoever does not say that it holds this node's newest record gets it with the next

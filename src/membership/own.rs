@@ -4,7 +4,7 @@ use super::detector::{Detector, News, Phase, Turn};
 use super::event::{DetectorEffect, MemberEvent};
 use super::identity::Identity;
 use super::member::{MAX_INCARNATION, Member, MemberState};
-use super::message::encode_one;
+use super::record::Record;
 use super::roster::conflict_event;
 
 /// How often a node outbids another process with its id before it gives way. An earlier life of this
@@ -19,11 +19,16 @@ impl Detector {
         if !record.supersedes(own) {
             return;
         }
+        let accused = record.incarnation == own.incarnation && record.state != MemberState::Left;
         let bids = record.incarnation > own.incarnation || record.identity > own.identity;
         if bids && !record.identity.same_addresses(&own.identity) && !self.contest(record, turn) {
             return;
         }
         self.counters.refutations += 1;
+        if accused && !bids {
+            // Somebody waited for this node in vain: it may be the slow one.
+            self.worsen_health(1);
+        }
         let own = self.roster.own();
         let raised = record.incarnation.max(own.incarnation);
         let own = Member { incarnation: raised, ..own.clone() };
@@ -50,14 +55,14 @@ impl Detector {
     /// Says something new of this node.
     pub(super) fn update_identity(&mut self, identity: Identity, turn: &mut Turn<'_>) {
         let own = self.roster.own().clone();
-        if identity == own.identity {
+        if identity == *own.identity {
             return;
         }
         match own.identity.may_become(&identity) {
             Err(error) => turn.effects.push(DetectorEffect::UpdateRefused(error)),
             Ok(()) => {
                 turn.events.push(MemberEvent::IdentityChanged(own.node()));
-                self.announce(Member { identity, ..own }, turn);
+                self.announce(Member { identity: identity.into(), ..own }, turn);
             }
         }
     }
@@ -78,7 +83,11 @@ impl Detector {
     /// Takes `own` as this node's record, one incarnation higher, and spreads it.
     fn announce(&mut self, own: Member, turn: &mut Turn<'_>) {
         let own = Member { incarnation: (own.incarnation + 1).min(MAX_INCARNATION - 1), ..own };
-        self.rumours.insert(own.node(), encode_one(&own).into());
+        if own.identity != self.roster.own().identity {
+            self.described = own.incarnation;
+        }
+        let is_known = self.described < own.incarnation && !self.rumours.introduces(own.node());
+        self.rumours.insert(&if is_known { Record::brief(&own, None) } else { Record::whole(&own, None) });
         self.roster.set_own(own);
         turn.news = News::Own;
     }

@@ -7,12 +7,30 @@ use crate::base::{NodeId, Random};
 pub(super) struct Probe {
     target: NodeId,
     sequence: u64,
+    /// Relays asked that have not said that they live.
+    silent_relays: Option<u32>,
 }
 
 impl Probe {
     /// A probe of `target` whose pings carry `sequence`.
     pub(super) fn new(target: NodeId, sequence: u64) -> Self {
-        Self { target, sequence }
+        Self { target, sequence, silent_relays: None }
+    }
+
+    /// So many relays were asked.
+    pub(super) fn asked(&mut self, relays: u32) {
+        self.silent_relays = Some(relays);
+    }
+
+    /// A relay says that it lives and that the target has not answered it.
+    pub(super) fn relay_lives(&mut self) {
+        self.silent_relays = self.silent_relays.map(|silent| silent.saturating_sub(1));
+    }
+
+    /// How much a failure says against this node itself: a silent relay is as suspicious as a silent
+    /// target. Where nobody could be asked, the failure alone.
+    pub(super) fn doubts(&self) -> u32 {
+        self.silent_relays.unwrap_or(1)
     }
 
     /// Who is probed.
@@ -42,7 +60,7 @@ pub(super) struct Lap {
 }
 
 impl Lap {
-    /// The next to probe: someone of `reachable`, or nobody if that is empty.
+    /// The next to probe: someone of `reachable`, which is sorted, or nobody if that is empty.
     pub(super) fn next(&mut self, reachable: &[NodeId], random: &mut Random) -> Option<NodeId> {
         if let Some(node) = self.advance(reachable) {
             return Some(node);
@@ -54,14 +72,18 @@ impl Lap {
     /// A new member takes a random place in what remains of the lap.
     pub(super) fn insert(&mut self, node: NodeId, random: &mut Random) {
         if !self.order.contains(&node) {
-            let place = random.between(self.done as u64, self.order.len() as u64) as usize;
-            self.order.insert(place, node);
+            self.place(node, random);
         }
+    }
+
+    fn place(&mut self, node: NodeId, random: &mut Random) {
+        let place = random.between(self.done as u64, self.order.len() as u64) as usize;
+        self.order.insert(place, node);
     }
 
     fn advance(&mut self, reachable: &[NodeId]) -> Option<NodeId> {
         let remaining = self.order.get(self.done..).unwrap_or_default();
-        let skipped = remaining.iter().position(|node| reachable.contains(node))?;
+        let skipped = remaining.iter().position(|node| reachable.binary_search(node).is_ok())?;
         let found = remaining.get(skipped).copied();
         self.done += skipped + 1;
         found
@@ -69,10 +91,17 @@ impl Lap {
 
     fn begin(&mut self, reachable: &[NodeId], random: &mut Random) {
         self.done = 0;
-        self.order.retain(|node| reachable.contains(node));
-        for node in reachable {
-            self.insert(*node, random);
+        self.order.retain(|node| reachable.binary_search(node).is_ok());
+        let mut sorted = self.order.clone();
+        sorted.sort_unstable();
+        let missing: Vec<NodeId> =
+            reachable.iter().copied().filter(|node| sorted.binary_search(node).is_err()).collect();
+        if missing.len() > self.order.len() {
+            // Nearly a first lap: nobody has waited, so it may be shuffled whole.
+            self.order.extend(missing);
+            return random.shuffle(&mut self.order);
         }
+        missing.into_iter().for_each(|node| self.place(node, random));
         let half = self.order.len().div_ceil(2);
         let (first, second) = self.order.split_at_mut(half);
         random.shuffle(first);

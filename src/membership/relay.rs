@@ -38,6 +38,11 @@ impl Relays {
         true
     }
 
+    /// The relay of ping `sequence`, if its target has not answered.
+    pub(super) fn get(&self, sequence: u64) -> Option<&Relay> {
+        self.waiting.get(&sequence).map(|(_, relay)| relay)
+    }
+
     /// The relay whose target just answered ping `sequence`; once.
     pub(super) fn take(&mut self, sequence: u64, target: NodeId) -> Option<Relay> {
         match self.waiting.get(&sequence) {

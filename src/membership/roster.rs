@@ -1,17 +1,22 @@
 //! Everyone known, and what each of them is known to know.
 
 use super::event::MemberEvent;
+use super::fingerprints::Fingerprints;
 use super::identity::Identity;
 use super::member::{MAX_MEMBERS, Member, MemberState};
 use crate::base::NodeId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// All members, this node among them, and a contact for each other one.
 #[derive(Debug)]
 pub(super) struct Roster {
     me: NodeId,
     members: BTreeMap<NodeId, Member>,
+    /// All reachable members but this node, in order of id: asked for with every message.
+    reachable: Vec<NodeId>,
     contacts: BTreeMap<NodeId, Contact>,
+    fingerprints: Fingerprints,
 }
 
 /// What passed directly between this node and another.
@@ -23,8 +28,20 @@ pub(super) struct Contact {
     pub(super) says: Option<u64>,
     /// Unanswered retries since it went down.
     pub(super) attempts: u32,
+    /// Is its identity missing, or not the one it has now?
+    pub(super) lacks: Lacks,
     /// The incarnation at which two of it were seen and reported.
     conflict: Option<u64>,
+}
+
+/// What is missing here of another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Lacks {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It was said to have an identity that is not held.
+    Identity,
 }
 
 /// What hearing a record did.
@@ -41,7 +58,26 @@ pub(super) enum Merged {
 impl Roster {
     /// This node alone.
     pub(super) fn new(own: Member) -> Self {
-        Self { me: own.node(), members: BTreeMap::from([(own.node(), own)]), contacts: BTreeMap::new() }
+        let mut fingerprints = Fingerprints::default();
+        fingerprints.toggle(&own);
+        Self {
+            me: own.node(),
+            members: BTreeMap::from([(own.node(), own)]),
+            reachable: Vec::new(),
+            contacts: BTreeMap::new(),
+            fingerprints,
+        }
+    }
+
+    /// Takes in others that are not known yet, all at once.
+    pub(super) fn extend(&mut self, others: impl Iterator<Item = Member>) {
+        let room = MAX_MEMBERS.saturating_sub(self.members.len());
+        let known = std::mem::take(&mut self.members);
+        let others: Vec<Member> = others.filter(|member| !known.contains_key(&member.node())).take(room).collect();
+        others.iter().for_each(|member| self.fingerprints.toggle(member));
+        self.members = known.into_values().chain(others).map(|member| (member.node(), member)).collect();
+        let reachable = self.members.values().filter(|member| member.state.is_reachable());
+        self.reachable = reachable.map(Member::node).filter(|node| *node != self.me).collect();
     }
 
     /// Everyone.
@@ -61,12 +97,22 @@ impl Roster {
 
     /// Replaces this node's record; the caller raised its incarnation.
     pub(super) fn set_own(&mut self, own: Member) {
-        self.members.insert(self.me, own);
+        self.replace(own);
+    }
+
+    /// What is held, in short.
+    pub(super) fn fingerprints(&self) -> &Fingerprints {
+        &self.fingerprints
     }
 
     /// The contact with another node; none before it is a member.
     pub(super) fn contact(&mut self, node: NodeId) -> Option<&mut Contact> {
         (self.members.contains_key(&node) && node != self.me).then(|| self.contacts.entry(node).or_default())
+    }
+
+    /// What is missing here of another node.
+    pub(super) fn lacks(&self, node: NodeId) -> Lacks {
+        self.contacts.get(&node).map_or(Lacks::Nothing, |contact| contact.lacks)
     }
 
     /// Is it known, alive or suspect?
@@ -75,9 +121,8 @@ impl Roster {
     }
 
     /// All reachable members but this node, in order of id.
-    pub(super) fn reachable_peers(&self) -> Vec<NodeId> {
-        let reachable = self.members.values().filter(|member| member.state.is_reachable());
-        reachable.map(Member::node).filter(|node| *node != self.me).collect()
+    pub(super) fn reachable_peers(&self) -> &[NodeId] {
+        &self.reachable
     }
 
     /// Takes a record of another node if it supersedes what is held.
@@ -86,8 +131,28 @@ impl Roster {
         match held {
             Some(held) if !record.supersedes(held) => Merged::Known,
             None if self.members.len() >= MAX_MEMBERS => Merged::Full,
-            _ => Merged::Changed(self.members.insert(record.node(), record.clone()).map(Box::new)),
+            Some(held) if held.identity == record.identity => {
+                let identity = Arc::clone(&held.identity);
+                Merged::Changed(self.replace(Member { identity, ..*record }).map(Box::new))
+            }
+            _ => Merged::Changed(self.replace(record.clone()).map(Box::new)),
         }
+    }
+
+    /// Puts a record in the place of the one before it.
+    fn replace(&mut self, member: Member) -> Option<Member> {
+        let (node, is_reachable) = (member.node(), member.state.is_reachable());
+        if node != self.me {
+            match self.reachable.binary_search(&node) {
+                Ok(place) if !is_reachable => drop(self.reachable.remove(place)),
+                Err(place) if is_reachable => self.reachable.insert(place, node),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.fingerprints.toggle(&member);
+        let before = self.members.insert(node, member);
+        before.iter().for_each(|before| self.fingerprints.toggle(before));
+        before
     }
 
     /// Two processes claim the node of `record`: both at one incarnation, at different addresses.
@@ -121,8 +186,8 @@ pub(super) fn events(before: Option<&Member>, after: &Member) -> Vec<MemberEvent
     if before.is_none() && after.state.is_reachable() {
         events.push(MemberEvent::Joined(node));
     }
-    let old_identity: Option<&Identity> = before.map(|member| &member.identity);
-    if old_identity.is_some_and(|identity| *identity != after.identity) {
+    let old_identity: Option<&Identity> = before.map(|member| &*member.identity);
+    if old_identity.is_some_and(|identity| *identity != *after.identity) {
         events.push(MemberEvent::IdentityChanged(node));
     }
     let old_state = before.map(|member| member.state);
@@ -143,7 +208,7 @@ mod tests {
     use crate::membership::tests::identity;
 
     fn alive(node: u64) -> Member {
-        Member { identity: identity(node), incarnation: 1, state: MemberState::Alive }
+        Member { identity: identity(node).into(), incarnation: 1, state: MemberState::Alive }
     }
 
     /// Rule: members are never removed, so a full roster refuses new ones; news of known ones goes on.
@@ -162,7 +227,7 @@ mod tests {
     /// told once per incarnation, and the same one is kept whatever came first.
     #[test]
     fn a_conflict_is_told_once_and_settled_alike_everywhere() {
-        let twin = Member { identity: Identity { peer_address: "twin".into(), ..identity(5) }, ..alive(5) };
+        let twin = Member { identity: Identity { peer_address: "twin".into(), ..identity(5) }.into(), ..alive(5) };
         let mut kept = Vec::new();
         for (first, second) in [(alive(5), twin.clone()), (twin, alive(5))] {
             let mut roster = Roster::new(alive(0));

@@ -1,12 +1,13 @@
 //! News that is still being passed on.
 
-use super::message::MessageWriter;
+use super::message::{MessageWriter, encode_one};
+use super::record::{Record, Subject};
 use crate::base::NodeId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Below this no record fits: the least one has seven texts and five numbers of a byte each, plus the
-/// 18 bytes of the cluster id. Saves looking at all rumours for a full datagram.
+/// Below this hardly a record fits: a brief one of real ids has 32 bytes. Saves looking at all rumours
+/// for a full datagram.
 const LEAST_RECORD_BYTES: usize = 32;
 
 /// The newest record of each member that changed lately, with how often it was sent. One per member, so
@@ -23,6 +24,8 @@ pub(super) struct Rumours {
 struct Rumour {
     place: Place,
     bytes: Bytes,
+    /// Does it carry the identity?
+    whole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,11 +37,22 @@ struct Place {
 }
 
 impl Rumours {
-    /// Starts passing on the encoded record of `node`, in place of older news of it.
-    pub(super) fn insert(&mut self, node: NodeId, bytes: Bytes) {
+    /// Starts passing on a record, in place of older news of the same node.
+    pub(super) fn insert(&mut self, record: &Record) {
+        let whole = matches!(record.subject, Subject::Whole(_));
+        self.insert_encoded(record.node(), encode_one(record).into(), whole);
+    }
+
+    /// Is an identity of `node` still being passed on? A brief record in its place would leave those who
+    /// have not heard it without.
+    pub(super) fn introduces(&self, node: NodeId) -> bool {
+        self.entries.get(&node).is_some_and(|rumour| rumour.whole)
+    }
+
+    fn insert_encoded(&mut self, node: NodeId, bytes: Bytes, whole: bool) {
         self.added += 1;
         let place = Place { sent: 0, age: u64::MAX - self.added, node };
-        if let Some(old) = self.entries.insert(node, Rumour { place, bytes }) {
+        if let Some(old) = self.entries.insert(node, Rumour { place, bytes, whole }) {
             self.queue.remove(&old.place);
         }
         self.queue.insert(place);
@@ -94,7 +108,7 @@ mod tests {
     #[test]
     fn a_rumour_dies_after_its_sends() {
         let mut rumours = Rumours::default();
-        rumours.insert(NodeId(1), vec![0; 50].into());
+        rumours.insert_encoded(NodeId(1), vec![0; 50].into(), false);
         assert_eq!([1, 2, 3, 4].map(|_| sent(&mut rumours, 3)), [50, 50, 50, 0]);
         assert!(rumours.queue.is_empty() && rumours.entries.is_empty());
     }
@@ -104,12 +118,12 @@ mod tests {
     fn the_least_sent_go_first_and_news_replaces_old() {
         let mut rumours = Rumours::default();
         for node in 0..4 {
-            rumours.insert(NodeId(node), vec![0; 400].into());
+            rumours.insert_encoded(NodeId(node), vec![0; 400].into(), false);
         }
         sent(&mut rumours, 9);
         sent(&mut rumours, 9);
         assert!(rumours.queue.iter().all(|place| place.sent == 1), "{:?}", rumours.queue);
-        rumours.insert(NodeId(0), vec![1; 400].into());
+        rumours.insert_encoded(NodeId(0), vec![1; 400].into(), false);
         assert_eq!(rumours.queue.len(), 4);
         assert_eq!(rumours.queue.first().map(|place| (place.node, place.sent)), Some((NodeId(0), 0)));
     }

@@ -4,7 +4,8 @@ use crate::base::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Something that will be due. Each exists at most once, which bounds the schedule.
+/// Something that will be due. Each exists at most once, and relays are
+/// bounded, which bounds the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The next round of probing.
@@ -19,6 +20,8 @@ pub(super) enum Timer {
     Suspicion(NodeId),
     /// A suspect or down member is pinged again.
     Retry(NodeId),
+    /// The target of a relayed ping, by the ping's number, has had its time: the asker hears that.
+    Nack(u64),
     /// A seed is pinged again; its place in the list.
     Seed(usize),
 }

@@ -1,7 +1,8 @@
 //! Whole clusters of detectors in virtual time: a network with delay, loss, cuts, and processes that
 //! die, sleep and come back. Everything from one seed.
 
-use super::message::{Header, MessageKind, MessageWriter, tests::ping};
+use super::message::{FORMAT, Header, MessageKind, MessageWriter, tests::ping};
+use super::record::Record;
 use super::*;
 use crate::base::{ClusterId, NodeId, Now, Random, Time, WallTime};
 use bytes::Bytes;
@@ -180,7 +181,7 @@ impl World {
     fn slander(&mut self, hearer: u64, of: u64, state: MemberState) {
         let slander = self.host(hearer).detector.members()[&NodeId(of)].judged(state);
         let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
-        assert!(writer.push(&slander));
+        assert!(writer.push(&Record::whole(&slander, None)));
         let bytes = writer.finish();
         self.input(&address(hearer), DetectorInput::Datagram { sender: NodeId(1), from: address(1), bytes });
     }
@@ -489,6 +490,56 @@ fn a_member_that_leaves_is_not_down() {
     world.run_until(seconds(5), World::agreed);
 }
 
+/// Rule (Lifeguard): a failed probe is blamed on its target if the relays say that they live; then nobody
+/// doubts itself for a death of another.
+#[test]
+fn a_death_makes_nobody_doubt_itself() {
+    let mut world = World::settled(21, 5);
+    world.kill(4);
+    world.run(seconds(20));
+    for node in 0..4 {
+        assert_eq!(world.host(node).detector.self_doubt(), 0, "node {node}");
+    }
+}
+
+/// Rule (Lifeguard): a node that hears of nobody, not even of its relays, doubts itself and accuses more
+/// slowly; when the others answer again it is soon as it was.
+#[test]
+fn a_node_cut_off_doubts_itself() {
+    let mut world = World::settled(22, 10);
+    world.partition(&[3]);
+    world.run(seconds(10));
+    assert!(world.host(3).detector.self_doubt() >= 4, "{}", world.host(3).detector.self_doubt());
+    world.cut.clear();
+    world.run(seconds(30));
+    assert_eq!(world.host(3).detector.self_doubt(), 0);
+}
+
+/// Rule (Lifeguard): a process that notices that it slept doubts itself, for a while.
+#[test]
+fn a_node_that_slept_doubts_itself() {
+    let mut world = World::settled(23, 5);
+    world.set(2, Process::Paused);
+    world.run(milliseconds(900));
+    world.set(2, Process::Up);
+    world.run(milliseconds(1));
+    assert!(world.host(2).detector.self_doubt() > 0);
+    world.run(seconds(20));
+    assert_eq!(world.host(2).detector.self_doubt(), 0);
+}
+
+/// Rule: whoever lacks more than fits one answer of a full sync asks again at once.
+#[test]
+fn a_newcomer_takes_in_more_than_one_answer_holds() {
+    let mut world = World::new(24, 1);
+    let absent = |node| Member { identity: identity(node).into(), incarnation: 1, state: MemberState::Down };
+    world.hosts.get_mut(&address(0)).unwrap().detector.remember((10..3000).map(absent));
+    world.boot(identity(1), 1);
+    let knows_all = |world: &World| world.host(1).detector.members().len() == 2992;
+    let took = world.run_until(seconds(3), knows_all);
+    assert!(took <= seconds(2), "{took:?}");
+}
+
 /// Rule: a process that slept proves nothing by the silence it did not listen to: waking up, it
 /// condemns nobody. The others have found it down meanwhile; it refutes.
 #[test]
@@ -510,7 +561,7 @@ fn an_identity_update_reaches_everyone() {
     let mut world = World::settled(13, 5);
     let next = Identity { layout_version: 9, layout_hash: 77, ..identity(1) };
     world.input(&address(1), DetectorInput::UpdateIdentity(next.clone()));
-    let known = |world: &World| world.hosts.values().all(|host| host.detector.members()[&NodeId(1)].identity == next);
+    let known = |world: &World| world.hosts.values().all(|host| *host.detector.members()[&NodeId(1)].identity == next);
     let took = world.run_until(seconds(5), known);
     assert!(took <= seconds(3), "{took:?}");
     let told = world.events().filter(|(_, event)| *event == MemberEvent::IdentityChanged(NodeId(1))).count();
@@ -601,9 +652,9 @@ fn foreign_and_broken_messages_are_counted_and_change_nothing() {
 fn nobody_speaks_in_the_name_of_another() {
     let mut world = World::settled(18, 3);
     let slander = world.host(0).detector.members()[&NodeId(2)].judged(MemberState::Down);
-    for (kind, stream) in [(MessageKind::Ping, false), (MessageKind::SyncRequest, true)] {
+    for (kind, stream) in [(MessageKind::Ping, false), (MessageKind::SyncAnswer, true)] {
         let mut writer = MessageWriter::new(&Header { kind, ..ping() }, MAX_DATAGRAM_BYTES);
-        assert!(writer.push(&slander));
+        assert!(writer.push(&Record::whole(&slander, None)));
         let (sender, from, bytes) = (NodeId(2), address(2), writer.finish());
         let input = match stream {
             true => DetectorInput::FullSync { sender, from, bytes },
@@ -643,7 +694,7 @@ proptest! {
         let members = world.host(0).detector.members().clone();
         for (stream, mut bytes) in messages {
             if let Some(first) = bytes.first_mut() {
-                *first = 1;
+                *first = FORMAT;
             }
             let (sender, from, bytes) = (NodeId(1), address(9), Bytes::from(bytes));
             let input = match stream {

@@ -1,7 +1,7 @@
 //! What the parts of a node are given of the settings.
 
 use super::{Defaults, Limits, Membership, Repair};
-use crate::membership::DetectorConfig;
+use crate::membership::{DetectorConfig, Lifeguard};
 use crate::node::Timings;
 use crate::replication::Options;
 use crate::runtime::http::HttpLimits;
@@ -31,6 +31,7 @@ impl Membership {
     /// The failure detector's settings; `first_incarnation` must be above those of earlier lives.
     pub fn detector(&self, first_incarnation: u64) -> DetectorConfig {
         DetectorConfig {
+            lifeguard: Lifeguard::On,
             first_incarnation,
             probe_interval: self.probe_interval,
             probes_per_round: self.probes_per_round as usize,
