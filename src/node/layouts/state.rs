@@ -114,7 +114,10 @@ impl LayoutState {
         if free && self.trackers.least(&counted, |tracker| tracker.synced) >= newest {
             self.reading = newest;
         }
-        self.end_before(self.trackers.least(&counted, |tracker| tracker.sync_acknowledged));
+        // One end at a time: with a version those who were in it alone stop counting, and that is to be seen first.
+        if self.ending.is_empty() {
+            self.end_before(self.trackers.least(&counted, |tracker| tracker.sync_acknowledged));
+        }
     }
 
     /// Ends the versions older than this one. The newest never ends.
