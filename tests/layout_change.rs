@@ -3,6 +3,7 @@
 #![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+#[expect(dead_code, reason = "the other test uses the rest")]
 mod join_cluster;
 
 use dunlin::client::{Client, Method, Request};

@@ -190,7 +190,7 @@ impl Control {
     /// Gossip says which version each node goes by.
     fn tell_newest(&mut self, now: Now, layouts: &LiveLayouts, effects: &mut Vec<ControlEffect>) {
         let newest = layouts.newest();
-        let own = self.detector.members().get(&self.view.me).map(|member| member.identity.clone());
+        let own = self.detector.members().get(&self.view.me).map(|member| Identity::clone(&member.identity));
         if let Some(own) = own.filter(|own| own.layout_version != newest.version) {
             let identity = Identity { layout_version: newest.version, layout_hash: newest.hash(), ..own };
             self.detect(now, DetectorInput::UpdateIdentity(identity), effects);

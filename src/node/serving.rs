@@ -32,7 +32,7 @@ impl Shard {
         layout: u64,
     ) {
         let partition = self.view.layout().partitioning.of(key);
-        if self.is_history(from, layout) {
+        if self.is_history(from, layout) || self.is_behind(from, layout) {
             return turn.send(vec![from], Message::ReadAnswer { request, reply: ReadReply::Filling });
         }
         let look = Look::Serve { to: from, request, known, want };
@@ -91,6 +91,13 @@ impl Shard {
     /// Its quorums need not meet those of now (PROTOCOL R6).
     pub(super) fn is_history(&self, peer: NodeId, layout: u64) -> bool {
         layout < self.view.layouts.oldest().version || self.view.layouts.declared_dead(peer)
+    }
+
+    /// Does a peer that nobody waits for, since it is in no live version, still read by a version that this node no longer
+    /// reads by? Others may have ended it already, and write past its owners.
+    fn is_behind(&self, peer: NodeId, layout: u64) -> bool {
+        let layouts = &self.view.layouts;
+        layout < layouts.reading && layouts.versions.iter().all(|version| version.node(peer).is_none())
     }
 
     /// A peer reports on a state it was sent: a write's, or a hint's.

@@ -3,11 +3,11 @@
 use super::control_handle::ControlHandle;
 use super::membership::Members;
 use crate::base::NodeId;
+use crate::membership::Identity;
 use crate::node::ApplyError;
 use crate::replication::LayoutTracker;
 use crate::ring::{Change, ChangeError, ChangePlan, Departure, Estimates, Layout, LayoutNode, Staged};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -231,14 +231,13 @@ fn owner(layout: &Layout, name: &str) -> Result<NodeId, DeskError> {
 /// A member that is not in the layout, as it says of itself.
 fn newcomer(members: &Members, layout: &Layout, name: &str) -> Result<LayoutNode, DeskError> {
     let id = name.parse::<NodeId>().ok();
-    let identities: BTreeMap<NodeId, _> =
-        members.members.values().map(|member| (member.identity.node, &member.identity)).collect();
-    let fits = |identity: &&&crate::membership::Identity| identity.name == name || Some(identity.node) == id;
-    let outside = identities.values().filter(|identity| layout.node(identity.node).is_none());
+    let all: Vec<&Identity> = members.members.values().map(|member| &*member.identity).collect();
+    let fits = |identity: &Identity| identity.name == name || Some(identity.node) == id;
+    let outside: Vec<&Identity> = all.iter().copied().filter(|identity| layout.node(identity.node).is_none()).collect();
     // One that is in the layout is refused by name when it is staged.
-    let found = outside.clone().find(fits).or_else(|| identities.values().find(fits));
+    let found = outside.iter().chain(&all).copied().find(|identity| fits(identity));
     let identity = found.ok_or_else(|| {
-        let known: Vec<&str> = outside.map(|identity| identity.name.as_str()).collect();
+        let known: Vec<&str> = outside.iter().map(|identity| identity.name.as_str()).collect();
         let known = if known.is_empty() { "none outside the layout".into() } else { known.join(", ") };
         DeskError::Unknown { name: name.into(), known }
     })?;
