@@ -6,6 +6,7 @@ use crate::cli::block_on::{block_on, cannot_start};
 use crate::cli::exit::Failure;
 use crate::client::{Client, Method, Request, StatusCode, key_path};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -57,7 +58,7 @@ impl Ring {
 
 impl Asked {
     fn print(&self, path: &str, table: fn(&Value) -> String) -> Result<(), Failure> {
-        let answer = self.ask(Method::GET, path, None)?;
+        let answer: Value = self.ask(Method::GET, path, None)?;
         if self.json {
             println!("{answer}");
         } else {
@@ -76,7 +77,13 @@ impl Asked {
         Ok(())
     }
 
-    pub(super) fn ask(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, Failure> {
+    /// Asks the node; its answer is read as what is wanted.
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<T, Failure> {
         let failed = |error: String| Failure::new(format!("{}{path}: {error}", self.url));
         let request = Request::raw(method, path);
         let request = match body {
@@ -91,7 +98,7 @@ impl Asked {
             let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).into_owned());
             return Err(failed(format!("{} {said}", answer.status)));
         }
-        answer.json().ok_or_else(|| failed("the answer is not JSON".into()))
+        serde_json::from_slice(&answer.body).map_err(|error| failed(format!("the answer is not understood: {error}")))
     }
 }
 
