@@ -79,7 +79,7 @@ pub(super) enum Body {
     /// Of all messages but one.
     Records(Vec<Record>),
     /// Of a request for a full sync.
-    Fingerprints(Fingerprints),
+    Fingerprints(Box<Fingerprints>),
 }
 
 /// Why bytes are not a message for this node. Nothing of such a message is used.
@@ -107,7 +107,7 @@ impl Message {
         }
         let body = match header.kind {
             MessageKind::SyncRequest => {
-                Body::Fingerprints(Fingerprints::from_bytes(rest).ok_or(MessageError::Malformed)?)
+                Body::Fingerprints(Fingerprints::from_bytes(rest).ok_or(MessageError::Malformed)?.into())
             }
             _ => Body::Records(decode_records(rest, cluster)?),
         };
