@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "see the library's page")]
 
 use chaos::crash::{Coverage, Leaving, Secrecy, enumerate, flip, golden};
+use chaos::detector::Trial;
 #[cfg(feature = "live")]
 use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::placement::{SIZE_CLASSES, measure};
@@ -89,6 +90,7 @@ enum Command {
         #[arg(long)]
         dir: std::path::PathBuf,
     },
+    Detector(Trial),
     #[cfg(feature = "live")]
     Live(Live),
     #[cfg(feature = "live")]
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Detector(trial) => trial.run(),
         #[cfg(feature = "live")]
         Command::Live(live) => live.run(),
         #[cfg(feature = "live")]
