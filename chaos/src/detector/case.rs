@@ -17,12 +17,23 @@ pub struct Case {
     pub stalling: f64,
     /// How long they stand still at most; at least [`SHORTEST_STALL`].
     pub longest_stall: Duration,
+    /// How messages travel.
+    pub connections: Connections,
     /// Is Lifeguard on?
     pub lifeguard: Lifeguard,
     /// A healthy node dies so often.
     pub death_every: Duration,
     /// Decides everything else.
     pub seed: u64,
+}
+
+/// How messages travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Connections {
+    /// As the transport has them: dialled when needed, a bounded number kept.
+    Dialled,
+    /// As if there were always one: what detectors do when handshakes do not disturb them.
+    Standing,
 }
 
 /// Before this nothing is counted: detectors that start at once probe in step at first.
@@ -48,6 +59,7 @@ impl Default for Case {
             loss: 0.0,
             stalling: 0.0,
             longest_stall: Duration::from_secs(5),
+            connections: Connections::Dialled,
             lifeguard: Lifeguard::On,
             death_every: Duration::from_secs(60),
             seed: 1,

@@ -1,6 +1,6 @@
 //! The command `chaos detector`.
 
-use super::case::Case;
+use super::case::{Case, Connections};
 use super::figures::HEADS;
 use super::table;
 use super::world::World;
@@ -36,6 +36,9 @@ pub struct Trial {
     /// Lifeguard, or plain SWIM.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     lifeguard: Switch,
+    /// Dialled as the transport does it, or always there.
+    #[arg(long, value_enum, default_value_t = Connections::Dialled)]
+    connections: Connections,
     /// A healthy node dies every so many seconds.
     #[arg(long, default_value_t = 60.0)]
     death_every: f64,
@@ -81,6 +84,7 @@ impl Trial {
             loss: self.loss / 100.0,
             stalling: self.stall / 100.0,
             longest_stall: Duration::from_secs_f64(self.stall_seconds),
+            connections: self.connections,
             lifeguard: match self.lifeguard {
                 Switch::On => Lifeguard::On,
                 Switch::Off => Lifeguard::Off,

@@ -24,7 +24,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use case::Case;
+pub use case::{Case, Connections};
 pub use command::Trial;
 pub use figures::Figures;
 pub use world::World;

@@ -1,6 +1,6 @@
 //! The whole set of cases whose figures are in docs/membership.md.
 
-use super::case::Case;
+use super::case::{Case, Connections};
 use dunlin::membership::Lifeguard;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub(super) fn cases(seed: u64) -> impl Iterator<Item = Case> {
                 loss: f64::from(loss) / 100.0,
                 stalling: f64::from(stalling) / 100.0,
                 longest_stall: Duration::from_secs(longest),
+                connections: Connections::Dialled,
                 lifeguard,
                 // A hundred deaths or more, but for the largest cluster, whose minute has a dozen.
                 death_every: Duration::from_secs((seconds / 120).clamp(5, 60)),

@@ -1,6 +1,6 @@
 //! The cluster in virtual time.
 
-use super::case::{BETWEEN_STALLS, Case, DEAD_FOR, LIVES_FOR, SHORTEST_STALL, WARM_UP};
+use super::case::{BETWEEN_STALLS, Case, Connections, DEAD_FOR, LIVES_FOR, SHORTEST_STALL, WARM_UP};
 use super::figures::Figures;
 use super::host::{Host, Post, Process};
 use super::ledger::Ledger;
@@ -259,25 +259,31 @@ impl World {
     }
 
     fn send(&mut self, from: u32, to: u32, post: Post) {
-        let life = self.hosts[to as usize].life;
-        let ready = match self.hosts[from as usize].links.reuse(to, life, self.now) {
-            Some(ready) => ready,
-            None => {
-                self.traffic.handshakes += 1;
-                // Who is cut off is dialled in vain.
-                let whole = self.side[from as usize] == self.side[to as usize] && self.hosts[to as usize].lives();
-                let Some(took) = handshake(&mut self.random, self.case.loss).filter(|_| whole) else { return };
-                let ready = self.now + took;
-                self.hosts[from as usize].links.dial(to, life, self.now, ready);
-                ready
-            }
-        };
+        let Some(ready) = self.connect(from, to) else { return };
         let way = match &post {
             Post::Datagram(_) if self.random.chance(self.case.loss) => return,
             Post::Datagram(_) => delay(&mut self.random),
             Post::FullSync(_) => stream_delay(&mut self.random, self.case.loss),
         };
         self.at(ready.max(self.now) + way, Happening::Arrive { from, to, post });
+    }
+
+    /// When a message can leave; never if the dial is given up.
+    fn connect(&mut self, from: u32, to: u32) -> Option<Time> {
+        if self.case.connections == Connections::Standing {
+            return Some(self.now);
+        }
+        let life = self.hosts[to as usize].life;
+        if let Some(ready) = self.hosts[from as usize].links.reuse(to, life, self.now) {
+            return Some(ready);
+        }
+        self.traffic.handshakes += 1;
+        // Who is cut off is dialled in vain.
+        let answers = self.side[from as usize] == self.side[to as usize] && self.hosts[to as usize].lives();
+        let took = handshake(&mut self.random, self.case.loss).filter(|_| answers)?;
+        let ready = self.now + took;
+        self.hosts[from as usize].links.dial(to, life, self.now, ready);
+        Some(ready)
     }
 
     fn judge(&mut self, observer: u32, event: &MemberEvent) {
