@@ -127,7 +127,7 @@ impl Shard {
         read.own = OwnState::Here;
         let Some(state) = state else { return self.ask_missing(turn, id) };
         read.tally.count_own(me, &state);
-        if !self.view.layout().is_primary(read.partition, me) {
+        if !self.view.layouts.is_replica(read.partition, me) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
@@ -167,7 +167,7 @@ impl Shard {
             read.asked.remove(&from);
             return self.ask_missing(turn, id);
         }
-        if !self.view.layout().is_primary(read.partition, from) {
+        if !self.view.layouts.is_replica(read.partition, from) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);

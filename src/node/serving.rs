@@ -20,18 +20,21 @@ pub(super) struct Incoming {
     pub(super) layout: u64,
 }
 
+/// What another node asks about a key.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) from: NodeId,
+    pub(super) request: u64,
+    pub(super) key: Key,
+    pub(super) known: Option<Known>,
+    pub(super) want: Want,
+    pub(super) layout: u64,
+}
+
 impl Shard {
-    pub(super) fn serve_read(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: NodeId,
-        request: u64,
-        key: &Key,
-        known: Option<Known>,
-        want: Want,
-        layout: u64,
-    ) {
-        let partition = self.view.layout().partitioning.of(key);
+    pub(super) fn serve_read(&mut self, turn: &mut Turn<'_>, question: Question) {
+        let Question { from, request, key, known, want, layout } = question;
+        let (key, partition) = (&key, self.view.layout().partitioning.of(&key));
         if self.is_history(from, layout) || self.is_behind(from, layout) {
             return turn.send(vec![from], Message::ReadAnswer { request, reply: ReadReply::Filling });
         }

@@ -191,7 +191,7 @@ impl Shard {
             }
             Message::Forwarded { request, outcome } => self.forwarded(turn, from, request, outcome),
             Message::Read { request, key, known, want, layout } => {
-                self.serve_read(turn, from, request, &key, known, want, layout);
+                self.serve_read(turn, super::serving::Question { from, request, key, known, want, layout });
             }
             Message::ReadAnswer { request, reply } => self.read_answered(turn, from, request, reply),
             Message::Replicate { request, key, state, dots, hint_for, layout } => {

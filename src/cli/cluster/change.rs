@@ -148,7 +148,7 @@ impl Replicas {
 impl ShowPlan {
     pub(super) fn run(self) -> Result<(), Failure> {
         let plan: ChangePlan = self.asked.ask(Method::GET, "/admin/layout/plan", None)?;
-        self.asked.show(&plan, plan_table(&plan))
+        self.asked.show(&plan, &plan_table(&plan))
     }
 }
 
@@ -157,21 +157,21 @@ impl Apply {
         let answer: Value = self.asked.ask(Method::POST, "/admin/layout/apply", Some(String::new()))?;
         let version = answer.get("layout_version").map(Value::to_string).unwrap_or_default();
         let text = format!("layout {version} is in force; `dunlin cluster layout` shows how far its data are\n");
-        self.asked.show(&answer, text)
+        self.asked.show(&answer, &text)
     }
 }
 
 impl Abort {
     pub(super) fn run(self) -> Result<(), Failure> {
         let answer: Value = self.asked.ask(Method::DELETE, "/admin/layout/changes", None)?;
-        self.asked.show(&answer, "nothing is staged\n".into())
+        self.asked.show(&answer, "nothing is staged\n")
     }
 }
 
 impl ShowLayout {
     pub(super) fn run(self) -> Result<(), Failure> {
         let report = report(&self.asked)?;
-        self.asked.show(&report, layout_table(&report))
+        self.asked.show(&report, &layout_table(&report))
     }
 }
 
@@ -180,7 +180,8 @@ fn stage(asked: &Asked, request: &ChangeRequest) -> Result<(), Failure> {
     let _: Value = asked.ask(Method::POST, "/admin/layout/changes", Some(body))?;
     let report = report(asked)?;
     let staged = report.staged.as_ref().map(|staged| staged_table(staged, &report.layout)).unwrap_or_default();
-    asked.show(&report.staged, format!("{staged}`dunlin cluster plan` shows what it means, `apply` puts it in force\n"))
+    let text = format!("{staged}`dunlin cluster plan` shows what it means, `apply` puts it in force\n");
+    asked.show(&report.staged, &text)
 }
 
 fn report(asked: &Asked) -> Result<LayoutReport, Failure> {

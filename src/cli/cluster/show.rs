@@ -68,7 +68,7 @@ impl Asked {
     }
 
     /// As JSON if that is wanted, else as text.
-    pub(super) fn show(&self, answer: &impl Serialize, text: String) -> Result<(), Failure> {
+    pub(super) fn show(&self, answer: &impl Serialize, text: &str) -> Result<(), Failure> {
         if self.json {
             println!("{}", json(answer).map_err(Failure::new)?);
         } else {
