@@ -7,9 +7,9 @@ use chaos::detector::Trial;
 #[cfg(feature = "live")]
 use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::placement::{SIZE_CLASSES, measure};
-use chaos::sim::{DunlinMachine, Fault, Report, Tally, Voice, run};
+use chaos::sim::{DunlinMachine, Fault, Report, Swarm, Tally, Voice, run};
 use clap::{Parser, Subcommand};
-use dunlin::base::Mutation;
+use dunlin::base::{Mutation, Random};
 use dunlin::ring::Partitioning;
 
 use std::process::ExitCode;
@@ -37,6 +37,9 @@ enum Command {
         /// Go on after a failure, and print only the violations.
         #[arg(long)]
         keep_going: bool,
+        /// Leave out seeds whose layout never changes.
+        #[arg(long)]
+        layout_changes: bool,
     },
     /// Break one rule of the core at a time: some seed must notice each.
     #[cfg(feature = "mutants")]
@@ -101,9 +104,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Sim { seed, seeds, loud, keep_going } => {
+        Command::Sim { seed, seeds, loud, keep_going, layout_changes } => {
             let (first, last) = seeds.or(seed.map(|seed| (seed, seed))).unwrap_or((0, 0));
-            simulate(first, last, if loud { Voice::Loud } else { Voice::Quiet }, keep_going)
+            let seeds = (first..=last).filter(|seed| !layout_changes || changes_layout(*seed));
+            simulate(seeds, if loud { Voice::Loud } else { Voice::Quiet }, keep_going)
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
@@ -129,10 +133,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn simulate(first: u64, last: u64, voice: Voice, keep_going: bool) -> ExitCode {
+fn changes_layout(seed: u64) -> bool {
+    Swarm::draw(&mut Random::from_seed(seed)).layout_changes.is_some()
+}
+
+fn simulate(seeds: impl Iterator<Item = u64>, voice: Voice, keep_going: bool) -> ExitCode {
     let begun = std::time::Instant::now();
     let (mut tally, mut broken, mut runs, mut successes, mut hash) = (Tally::default(), 0u64, 0u64, 0u64, 0u64);
-    for seed in first..=last {
+    for seed in seeds {
         let report = run(seed, &DunlinMachine::build, voice);
         tally.merge(&report.tally);
         runs += 1;

@@ -89,6 +89,10 @@ impl Shard {
             Body::Hint(hint) => {
                 self.hints.durable(id, sequence, partition, hint, place);
                 turn.notice(Notice::HintStored);
+                // Its sender may not have known the newest layout.
+                if hint.targets.iter().any(|target| !self.view.layouts.is_replica(partition, *target)) {
+                    self.inherit_hints(turn);
+                }
             }
             Body::HintDone { hint, target } => self.hints.done(*hint, *target),
             Body::Complete => turn.notice(Notice::PartitionCompleted),

@@ -223,7 +223,8 @@ fn change_of(members: &Members, layout: &Layout, request: &ChangeRequest) -> Res
 fn owner(layout: &Layout, name: &str) -> Result<NodeId, DeskError> {
     let found = layout.node_named(name).or_else(|| name.parse().ok().and_then(|id| layout.node(id)));
     found.map(|node| node.id).ok_or_else(|| {
-        let known: Vec<&str> = layout.nodes.iter().map(|node| node.name.as_str()).collect();
+        let mut known: Vec<&str> = layout.nodes.iter().map(|node| node.name.as_str()).collect();
+        known.sort_unstable();
         DeskError::Unknown { name: name.into(), known: known.join(", ") }
     })
 }

@@ -5,7 +5,7 @@ use super::keeper::{LayoutKeeper, Turn};
 use super::live::MAX_LIVE_LAYOUTS;
 use super::state::{LayoutState, follows};
 use super::trackers::{Learnt, hash};
-use crate::base::NodeId;
+use crate::base::{NodeId, Time};
 use crate::replication::{LayoutDigest, LayoutMessage, LayoutNews};
 use crate::ring::Layout;
 use std::collections::BTreeSet;
@@ -15,6 +15,10 @@ use std::time::Duration;
 /// Most peers told at once of what is new here. The others hear of it by the periodic digests, in as many rounds as the
 /// logarithm of the nodes.
 const MAX_TOLD_AT_ONCE: usize = 16;
+
+/// Between two corrections of one peer: longer than most syncs, shorter than the pause between digests, which make good what
+/// is left out.
+const CORRECTION_PAUSE: Duration = Duration::from_millis(200);
 
 impl LayoutKeeper {
     /// A digest to one random peer, when it is time.
@@ -36,6 +40,7 @@ impl LayoutKeeper {
     pub(super) fn meet(&mut self, mut peers: BTreeSet<NodeId>, turn: &mut Turn<'_>) {
         peers.remove(&self.me);
         let new: Vec<NodeId> = peers.difference(&self.peers).copied().collect();
+        self.corrected.retain(|node, _| peers.contains(node));
         self.peers = peers;
         let some = self.some_of(new);
         turn.send(some, LayoutMessage::Digest(self.digest()));
@@ -106,9 +111,19 @@ impl LayoutKeeper {
         if news.digest.newest > newest && begins > newest + 1 && begins != news.digest.oldest {
             turn.send(vec![from], LayoutMessage::Digest(self.digest()));
         }
-        if self.knows_more_than(news) {
+        if self.knows_more_than(news) && self.may_correct(from, turn.now) {
             self.inform(from, news.digest.newest, turn);
         }
+    }
+
+    /// May a peer's news be answered by what it lacks? What it was just told it shows only once that is durable there: two
+    /// nodes that each lack something would tell each other at the pace of the network until then.
+    fn may_correct(&mut self, peer: NodeId, now: Time) -> bool {
+        let recently = self.corrected.get(&peer).is_some_and(|at| now.since(*at) < CORRECTION_PAUSE);
+        if !recently {
+            self.corrected.insert(peer, now);
+        }
+        !recently
     }
 
     /// Has the peer another layout under a number known here? Then nothing of it is taken.

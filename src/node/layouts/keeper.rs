@@ -44,6 +44,8 @@ pub struct LayoutKeeper {
     /// When to propose what was accepted here and has had no outcome.
     pub(super) resolve_at: Time,
     pub(super) next_digest: Option<Time>,
+    /// When peers that are up were last answered with what their news lacked.
+    pub(super) corrected: BTreeMap<NodeId, Time>,
 }
 
 /// The news that a node does not wait to be asked for.
@@ -105,6 +107,7 @@ impl LayoutKeeper {
             proposal: None,
             resolve_at: Time::NEVER,
             next_digest: None,
+            corrected: BTreeMap::new(),
         }
     }
 
