@@ -69,7 +69,13 @@ impl Shard {
 
     /// Dots burnt by a failed append are voided before anything else is minted (PROTOCOL R3).
     pub(super) fn void_burnt(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        let owned = self.is_replica(partition);
         if let Some(void) = self.replica(partition).take_void() {
+            let void = match void {
+                // Who owns nothing of it claims nothing of it: only the counter is for certain.
+                Body::Void { minted, .. } if !owned => Body::Void { dots: DotSet::EMPTY, minted },
+                void => void,
+            };
             self.append(turn, partition, void, Published::default(), After::Nothing);
         }
     }
@@ -90,7 +96,7 @@ impl Shard {
                 self.hints.durable(id, sequence, partition, hint, place);
                 turn.notice(Notice::HintStored);
                 // Its sender may not have known the newest layout.
-                if hint.targets.iter().any(|target| !self.view.layouts.is_replica(partition, *target)) {
+                if hint.targets.iter().any(|target| !self.view.layouts.newest().is_primary(partition, *target)) {
                     self.inherit_hints(turn);
                 }
             }
@@ -153,6 +159,10 @@ impl Shard {
 
     /// "It is durable here": sent only while a storage answer is handled, or when nothing is pending.
     fn reply_durable(&mut self, turn: &mut Turn<'_>, to: NodeId, request: u64, actor: Actor) {
+        if request != 0 && self.view.layouts.declared_dead(to) {
+            // It came before the verdict; nobody has waited for it since.
+            return self.reply_refused(turn, to, request, Refusal::NotMine);
+        }
         if request != 0 {
             let refilled = self.refilled(turn.now.time);
             let reply = StoreReply::Durable { actor, refilled };

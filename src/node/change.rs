@@ -16,7 +16,7 @@ use crate::base::{Key, Mutation, NodeId, broken};
 use crate::causal::{DotSet, Filled, entry_hash};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,12 +36,23 @@ pub(super) struct Change {
     drained: u64,
     /// All of its partitions of this version count, and everyone goes by it.
     filled: u64,
-    /// Partitions that this node owns by older versions alone, and all it has of which an owner by the newest has, too.
-    covered: BTreeSet<PartitionId>,
+    /// Partitions that this node owns by older versions alone: what it had of each when everyone went by the newest.
+    leaving: BTreeMap<PartitionId, Leaving>,
     /// Slots of lost partitions being read.
     removing: usize,
     /// Lost partitions that may still have keys.
     lost: BTreeSet<PartitionId>,
+}
+
+/// A partition about to be left.
+#[derive(Debug)]
+struct Leaving {
+    /// The newest version when this was noted.
+    version: u64,
+    /// All that was here then. What comes later reaches its quorum among those who keep the partition.
+    clock: DotSet,
+    /// Owners by the newest version that have all of it, durably.
+    covered_by: BTreeSet<NodeId>,
 }
 
 /// What a partition is to this node by the layouts in force.
@@ -63,7 +74,7 @@ impl Shard {
             return;
         }
         self.change.taken = self.view.layouts.revision;
-        self.change.covered.clear();
+        self.note_leaving();
         for partition in self.partitions() {
             match self.holding(partition) {
                 Holding::Kept => {}
@@ -71,6 +82,7 @@ impl Shard {
                 Holding::Gained => self.forget_pulled_before(turn, partition),
                 Holding::Lost if self.replicas.contains_key(&partition) => {
                     self.change.lost.insert(partition);
+                    self.abort_sessions_of(turn, partition);
                     if !self.replica(partition).pending_clock().is_empty() {
                         self.give_up(turn, partition);
                     }
@@ -128,16 +140,37 @@ impl Shard {
         self.is_replica(partition) && !self.view.layouts.newest().is_primary(partition, self.me.node)
     }
 
-    /// A peer's clock of a partition: if it has all that is here, and keeps it, the partition may be left. What comes
-    /// later reaches its quorum among those who keep it.
-    pub(super) fn clock_shown(&mut self, peer: NodeId, partition: PartitionId, clock: &DotSet) {
-        let layouts = Arc::clone(&self.view.layouts);
-        if !layouts.is_settled() || !self.is_leaving(partition) || !layouts.newest().is_primary(partition, peer) {
+    /// Notes what is here of the partitions that this node is about to leave, once everyone goes by the newest version.
+    fn note_leaving(&mut self) {
+        let version = self.view.layouts.newest().version;
+        self.change.leaving.retain(|_, leaving| leaving.version == version);
+        if !self.view.layouts.is_settled() {
             return;
         }
-        if self.replica(partition).pending_clock().difference(clock).is_empty() {
-            self.change.covered.insert(partition);
+        for partition in self.partitions() {
+            if self.is_leaving(partition) && !self.change.leaving.contains_key(&partition) {
+                let clock = self.replica(partition).pending_clock().clone();
+                self.change.leaving.insert(partition, Leaving { version, clock, covered_by: BTreeSet::new() });
+            }
         }
+    }
+
+    /// A peer's clock of a partition that may be one that this node leaves.
+    pub(super) fn clock_shown(&mut self, peer: NodeId, partition: PartitionId, clock: &DotSet) {
+        let keeps = self.view.layouts.newest().is_primary(partition, peer);
+        if let Some(leaving) = self.change.leaving.get_mut(&partition).filter(|_| keeps)
+            && leaving.clock.difference(clock).is_empty()
+        {
+            leaving.covered_by.insert(peer);
+        }
+    }
+
+    /// Has a majority of those who keep the partition all that was here? Fewer would do to lose nothing; but a read by
+    /// the newest version may ask any majority of them, and fewer owners than before may have it.
+    fn is_covered(&self, partition: PartitionId) -> bool {
+        let keepers = self.view.layouts.newest().primaries(partition).len();
+        let leaving = self.change.leaving.get(&partition);
+        leaving.is_some_and(|leaving| leaving.covered_by.len() > keepers / 2)
     }
 
     /// Looks at what is still to be done, and reports what is.
@@ -148,6 +181,9 @@ impl Shard {
             turn.effects.push(Effect::Drained { shard: self.me.shard, revision: layouts.revision });
         }
         let drained = self.change.drained == layouts.revision;
+        if !drained {
+            self.give_up_again(turn);
+        }
         let settled = layouts.is_settled();
         if drained && settled && self.change.filled != layouts.newest().version && self.is_filled() {
             self.change.filled = layouts.newest().version;
@@ -157,6 +193,17 @@ impl Shard {
         self.remove_lost(turn);
         if !drained || self.change.filled != layouts.newest().version || !self.change.lost.is_empty() {
             self.timers.set(turn.now.time + LOOK_INTERVAL, Timer::Layouts);
+        }
+    }
+
+    /// A record that voids a lost clock may have failed.
+    fn give_up_again(&mut self, turn: &mut Turn<'_>) {
+        for partition in self.change.lost.clone() {
+            let owned = self.is_replica(partition);
+            let replica = self.replica(partition);
+            if !owned && replica.is_settled() && !replica.is_damaged() && !replica.pending_clock().is_empty() {
+                self.give_up(turn, partition);
+            }
         }
     }
 
@@ -193,10 +240,9 @@ impl Shard {
     }
 
     /// A node that leaves the cluster takes no hint with it either.
-    fn leaves_something(&self) -> bool {
+    pub(super) fn leaves_something(&self) -> bool {
         let leaves = self.view.layouts.newest().node(self.me.node).is_none();
-        let uncovered =
-            |partition: &PartitionId| self.is_leaving(*partition) && !self.change.covered.contains(partition);
+        let uncovered = |partition: &PartitionId| self.is_leaving(*partition) && !self.is_covered(*partition);
         (leaves && !self.hints.is_empty()) || self.partitions().iter().any(uncovered)
     }
 

@@ -127,7 +127,11 @@ impl Shard {
         // So may the one that voids a clock.
         self.void_damaged(turn);
         let peers: Vec<NodeId> = peers.into_iter().collect();
-        let chosen = if filling { peers } else { self.random.pick(&peers).copied().into_iter().collect() };
+        let chosen = if filling || self.leaves_something() {
+            peers
+        } else {
+            self.random.pick(&peers).copied().into_iter().collect()
+        };
         for peer in chosen {
             self.query_clocks(turn, peer, &mine);
         }
@@ -422,6 +426,9 @@ impl Shard {
         }
         match session.stage {
             Stage::Pulling => self.pull(turn, id),
+            Stage::Received if !self.view.layouts.is_replica(session.partition, self.me.node) => {
+                self.abort_session(turn, id);
+            }
             Stage::Received => {
                 session.stage = Stage::Joining;
                 let (partition, clock) = (session.partition, session.clock.clone());
@@ -456,12 +463,14 @@ impl Shard {
     fn has_pulled_enough(&self, partition: PartitionId) -> bool {
         let owners = self.view.layout().primaries(partition);
         let there = |node: &&NodeId| **node != self.me.node && !self.view.layouts.declared_dead(**node);
-        let others = owners.iter().filter(there).count();
+        let others: Vec<NodeId> = owners.iter().filter(there).copied().collect();
         let majority = owners.len() / 2 + 1;
         let needed = if broken(Mutation::OneSource) { 1 } else { owners.len() - majority + 1 };
-        let Some(pulled) = self.exchange.pulled.get(&partition) else { return others == 0 && self.may_fill(partition) };
-        let complete = pulled.values().filter(|state| **state == SourceState::Complete).count();
-        complete >= needed || pulled.len() >= others
+        let Some(pulled) = self.exchange.pulled.get(&partition) else {
+            return others.is_empty() && self.may_fill(partition);
+        };
+        let complete = others.iter().filter(|node| pulled.get(node) == Some(&SourceState::Complete)).count();
+        complete >= needed || others.iter().all(|node| pulled.contains_key(node))
     }
 
     /// No progress for too long: messages were lost.

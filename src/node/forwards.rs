@@ -52,7 +52,8 @@ impl Shard {
             Ok(rows) => rows,
             Err(failure) => return turn.fail(origin, failure),
         };
-        if command.options.sloppiness == Sloppiness::Strict && !self.is_replica(partition) {
+        let stands_in = command.options.sloppiness == Sloppiness::Sloppy && self.may_stand_in(self.me.node);
+        if !stands_in && !self.is_replica(partition) {
             let required = rows.iter().map(|row| row.required).max().unwrap_or_default();
             return turn.fail(origin, Failure::TooFewReplicas { required, reachable: 0 });
         }

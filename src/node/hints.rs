@@ -29,6 +29,8 @@ pub(super) struct Hints {
     draining: BTreeMap<u64, (Sequence, NodeId, Time)>,
     jobs: BTreeMap<u64, HintJob>,
     bytes: u64,
+    /// Some hint is to be inherited anew.
+    disinherited: bool,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,10 @@ struct Hint {
     targets: BTreeSet<NodeId>,
     /// Owners that must have it in place of targets that are none any more, and do not yet.
     heirs: BTreeSet<NodeId>,
+    /// Targets that own nothing by the newest version.
+    orphans: BTreeSet<NodeId>,
+    /// The layout version under which this was decided.
+    inherited: u64,
     outline: Outline,
     place: Place,
 }
@@ -54,7 +60,7 @@ struct HintJob {
 
 impl Hint {
     fn is_for(&self, node: NodeId) -> bool {
-        self.targets.contains(&node) || self.heirs.contains(&node)
+        self.heirs.contains(&node) || (self.targets.contains(&node) && !self.orphans.contains(&node))
     }
 }
 
@@ -101,7 +107,19 @@ impl Hints {
         self.appended.remove(&append);
         let targets = hint.targets.iter().copied().collect();
         let outline = hint.state.outline();
-        self.hold(sequence, Hint { partition, key: hint.key.clone(), targets, heirs: BTreeSet::new(), outline, place });
+        self.hold(
+            sequence,
+            Hint {
+                partition,
+                key: hint.key.clone(),
+                targets,
+                heirs: BTreeSet::new(),
+                orphans: BTreeSet::new(),
+                inherited: 0,
+                outline,
+                place,
+            },
+        );
     }
 
     /// A hint that the store had when it opened.
@@ -109,7 +127,16 @@ impl Hints {
         let RecoveredHint { partition, targets, key, outline, place, .. } = hint;
         self.hold(
             sequence,
-            Hint { partition, key, targets: targets.into_iter().collect(), heirs: BTreeSet::new(), outline, place },
+            Hint {
+                partition,
+                key,
+                targets: targets.into_iter().collect(),
+                heirs: BTreeSet::new(),
+                orphans: BTreeSet::new(),
+                inherited: 0,
+                outline,
+                place,
+            },
         );
     }
 
@@ -169,8 +196,13 @@ impl Hints {
 
     /// A target still needs a hint, as far as the log knows: it is sent again.
     pub(super) fn queue(&mut self, sequence: Sequence, target: NodeId) {
-        if self.hints.get(&sequence).is_some_and(|hint| hint.is_for(target)) {
+        let Some(hint) = self.hints.get_mut(&sequence) else { return };
+        if hint.is_for(target) {
             self.queues.entry(target).or_default().insert(sequence);
+        } else if hint.orphans.contains(&target) {
+            // That its heirs have it is not in the log: they are asked again.
+            hint.inherited = 0;
+            self.disinherited = true;
         }
     }
 
@@ -195,6 +227,9 @@ impl Shard {
     /// Sends what can be sent, and looks again later.
     pub(super) fn drain_hints(&mut self, turn: &mut Turn<'_>) {
         let (now, patience) = (turn.now.time, self.timings.hint_patience);
+        if std::mem::take(&mut self.hints.disinherited) {
+            self.inherit_hints(turn);
+        }
         self.hints.requeue(|_, _, since| now.since(since) > patience);
         let targets: Vec<NodeId> = self.hints.queues.keys().copied().filter(|node| self.view.is_up(*node)).collect();
         for target in targets {
@@ -262,47 +297,53 @@ impl Shard {
         let partition = hint.partition;
         if hint.heirs.contains(&target) {
             self.heir_has(turn, sequence, target);
-        } else {
+        } else if self.view.layouts.newest().is_primary(partition, target) {
             self.hint_done(turn, partition, sequence, target);
         }
+        // Else it is about to give the partition up, and its heirs do not all have it yet.
         self.timers.set(turn.now.time, Timer::Hints);
     }
 
-    /// The layouts have changed: a hint for a node that is no owner any more goes to all owners of the newest version
-    /// (PROTOCOL R5). The log learns of it when the last of them has it; until then every opening begins anew.
+    /// The layouts have changed, or a hint came from someone who did not know: one for a node that owns nothing by the
+    /// newest version goes to all owners by it (PROTOCOL R5), at once, since the other may have said already that it has
+    /// nothing of its own. The log learns of it when the last of them has it; until then every opening begins anew.
     pub(super) fn inherit_hints(&mut self, turn: &mut Turn<'_>) {
         let layouts = std::sync::Arc::clone(&self.view.layouts);
         let newest = layouts.newest();
-        for (sequence, hint) in &mut self.hints.hints {
-            let orphaned = |target: &&NodeId| !layouts.is_replica(hint.partition, **target);
-            let orphans: Vec<NodeId> = hint.targets.iter().filter(orphaned).copied().collect();
-            hint.heirs.retain(|heir| layouts.is_replica(hint.partition, *heir));
-            if orphans.is_empty() {
-                continue;
+        let Hints { hints, queues, draining, .. } = &mut self.hints;
+        for (sequence, hint) in hints.iter_mut().filter(|(_, hint)| hint.inherited != newest.version) {
+            hint.inherited = newest.version;
+            let (owners, orphans): (Vec<NodeId>, Vec<NodeId>) =
+                hint.targets.iter().partition(|target| newest.is_primary(hint.partition, **target));
+            hint.heirs.clear();
+            if !orphans.is_empty() {
+                turn.notice(Notice::HintInherited);
+                hint.heirs.extend(newest.primaries(hint.partition));
             }
-            for orphan in orphans {
-                if let Some(queue) = self.hints.queues.get_mut(&orphan) {
+            for orphan in &orphans {
+                if let Some(queue) = queues.get_mut(orphan) {
                     queue.remove(sequence);
                 }
             }
-            turn.notice(Notice::HintInherited);
-            for heir in newest.primaries(hint.partition) {
-                hint.heirs.insert(*heir);
-                self.hints.queues.entry(*heir).or_default().insert(*sequence);
+            hint.orphans = orphans.into_iter().collect();
+            for node in owners.iter().chain(&hint.heirs) {
+                let on_its_way = draining.values().any(|(of, to, _)| (of, to) == (sequence, node));
+                if !on_its_way {
+                    queues.entry(*node).or_default().insert(*sequence);
+                }
             }
         }
     }
 
     /// An heir has the hint durably; after the last the targets that are owners no more are done with.
     fn heir_has(&mut self, turn: &mut Turn<'_>, sequence: Sequence, heir: NodeId) {
+        let newest = std::sync::Arc::clone(self.view.layouts.newest());
         let Some(hint) = self.hints.hints.get_mut(&sequence) else { return };
         hint.heirs.remove(&heir);
-        let partition = hint.partition;
-        let layouts = &self.view.layouts;
-        let done = |target: &&NodeId| **target == heir || !layouts.is_replica(partition, **target);
-        let done: Vec<NodeId> = hint.targets.iter().filter(done).copied().collect();
-        let all = hint.heirs.is_empty();
-        for target in done.into_iter().filter(|target| all || *target == heir) {
+        let (partition, last) = (hint.partition, hint.heirs.is_empty());
+        let done = |target: &NodeId| *target == heir || (last && !newest.is_primary(partition, *target));
+        let done: Vec<NodeId> = hint.targets.iter().copied().filter(done).collect();
+        for target in done {
             self.hint_done(turn, partition, sequence, target);
         }
     }

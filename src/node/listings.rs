@@ -6,9 +6,10 @@ use super::shard::{Origin, Turn};
 use super::{Effect, View};
 use crate::base::{NodeId, Random, Time};
 use crate::replication::{Cover, Failure, ListCommand, MAX_PAGE_KEYS, Message, Outcome};
-use crate::ring::PartitionId;
+use crate::ring::{Layout, PartitionId};
 use crate::store::{KeyPage, KeyQuery};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most listings a node coordinates at once: each may hold a thousand keys of a kibibyte from every node it asks.
@@ -42,6 +43,8 @@ struct Listing {
     query: KeyQuery,
     patience: Duration,
     cover: Cover,
+    /// Whose owners are asked: one version, from beginning to end.
+    layout: Arc<Layout>,
 }
 
 /// One question to one node.
@@ -127,7 +130,8 @@ impl Listings {
         }
         query.limit = query.limit.clamp(1, MAX_PAGE_KEYS);
         let timeout = Duration::from_millis(options.timeout_ms);
-        let listing = Listing { request, query, patience: timeout / PATIENCE_SHARE, cover: Cover::new(required) };
+        let (cover, layout) = (Cover::new(required), Arc::clone(scope.view.layout()));
+        let listing = Listing { request, query, patience: timeout / PATIENCE_SHARE, cover, layout };
         let id = self.number();
         self.open.insert(id, listing);
         self.timers.insert((turn.now.time + timeout, Due::Deadline(id)));
@@ -202,7 +206,7 @@ impl Listings {
             let order = if node == self.me { 0 } else { 1 + u64::from(late) };
             scope.view.is_up(node).then_some(order)
         };
-        let asks = match listing.cover.missing(scope.view.layout(), rank) {
+        let asks = match listing.cover.missing(&listing.layout, rank) {
             Ok(asks) => asks,
             Err(uncovered) => {
                 let origin = Origin::Client { request: listing.request };
@@ -259,7 +263,7 @@ impl Listings {
             }
             None => listing.cover.unfit(node, &partitions),
         }
-        if !listing.cover.is_complete(scope.view.layout()) {
+        if !listing.cover.is_complete(&listing.layout) {
             return self.ask_missing(turn, scope, id);
         }
         if let Some(Listing { request, query, cover, .. }) = self.close(id) {

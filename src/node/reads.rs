@@ -28,6 +28,8 @@ pub(super) struct Read {
     asked: BTreeMap<NodeId, Time>,
     hinted: usize,
     own: OwnState,
+    /// The layout version they are asked by.
+    layout: u64,
     /// The layouts' revision under which it began.
     pub(super) revision: u64,
 }
@@ -60,8 +62,8 @@ impl Shard {
         let id = self.number();
         self.timers.set(turn.now.time + Duration::from_millis(options.timeout_ms), Timer::ReadDeadline(id));
         let (tally, asked) = (ReadTally::new(required), BTreeMap::new());
-        let (own, revision) = (OwnState::NotWanted, self.view.layouts.revision);
-        let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own, revision };
+        let (own, revision, layout) = (OwnState::NotWanted, self.view.layouts.revision, self.view.layout().version);
+        let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own, layout, revision };
         self.reads.insert(id, read);
         if own_first {
             // Its own state first: what it has, the others need not send.
@@ -111,7 +113,7 @@ impl Shard {
         let (key, first) = (read.key.clone(), next.first().copied());
         let (known, timeout_ms) = (read.tally.known(), read.options.timeout_ms);
         next.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
-        let layout = self.view.layout().version;
+        let layout = read.layout;
         turn.send(next, Message::Read { request: id, key, known, want: Want::Values, layout });
         let hedge = self.hedge_after(first, timeout_ms);
         self.timers.set(turn.now.time + hedge, Timer::ReadHedge(id));

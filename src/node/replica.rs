@@ -108,7 +108,7 @@ impl Replica {
 
     /// May count towards R and coordinate (PROTOCOL R6).
     pub(super) fn counts(&self) -> bool {
-        self.is_whole() || broken(Mutation::WipedCountsAtOnce)
+        self.is_whole() || broken(Mutation::WipedCountsAtOnce) || broken(Mutation::ReadUnsynced)
     }
 
     /// Complete, and no record is known to be lost.
@@ -201,6 +201,7 @@ impl Replica {
             Body::Reset { clock } => {
                 self.pending_clock.clone_from(clock);
                 self.damage = Damage::Voiding;
+                self.show();
             }
             Body::Hint(_) | Body::HintDone { .. } | Body::Complete => {}
         }

@@ -32,8 +32,13 @@ impl Shard {
         sloppiness: Sloppiness,
     ) -> usize {
         let fallbacks = self.view.layout().fallbacks(partition).iter().filter(|node| !replicas.contains(node));
-        let stand_ins = fallbacks.filter(|_| sloppiness == Sloppiness::Sloppy);
+        let stand_ins = fallbacks.filter(|node| sloppiness == Sloppiness::Sloppy && self.may_stand_in(**node));
         owners.iter().chain(stand_ins).filter(|node| self.view.is_up(**node)).count()
+    }
+
+    /// May this node hold hints? One that is in no newest layout leaves, or has never come, and nobody would miss it.
+    pub(super) fn may_stand_in(&self, node: NodeId) -> bool {
+        self.view.layouts.newest().node(node).is_some()
     }
 
     /// The owners in any live version.

@@ -79,7 +79,7 @@ impl Shard {
             let apply = Apply { key: key.clone(), state, dots, after };
             return self.update(turn, partition, &key, UpdateStep::Apply(apply));
         }
-        if hint_for.is_empty() {
+        if hint_for.is_empty() || !self.may_stand_in(self.me.node) {
             return self.reply_refused(turn, from, request, Refusal::NotMine);
         }
         if !self.hints.has_room(&self.timings) {

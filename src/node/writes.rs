@@ -38,6 +38,8 @@ pub(super) struct Write {
     contexts: ReadTally,
     /// Replicas not asked for their context yet.
     unasked: Vec<NodeId>,
+    /// The layout version they are asked by.
+    layout: u64,
     /// Replicas asked for their context that have not answered.
     awaited: BTreeSet<NodeId>,
     gathering: Gathering,
@@ -130,7 +132,7 @@ impl Shard {
         let replicas = self.replicas(partition);
         let others: Vec<NodeId> = replicas.iter().copied().filter(|node| *node != self.me.node).collect();
         let mut fallbacks = self.askable(self.view.layout().fallbacks(partition), now);
-        fallbacks.retain(|node| !replicas.contains(node));
+        fallbacks.retain(|node| !replicas.contains(node) && self.may_stand_in(*node));
         fallbacks.reverse();
         // Contexts are read like everything else: by the version whose data is complete.
         let mut unasked = self.askable(self.view.layout().primaries(partition), now);
@@ -141,6 +143,7 @@ impl Shard {
             tally: WriteTally::new(rows, options.sloppiness),
             seat: if replicas.contains(&self.me.node) { Seat::Replica } else { Seat::Fallback },
             revision: self.view.layouts.revision,
+            layout: self.view.layout().version,
             missing: others.into_iter().map(|node| (node, StandIn::Nobody)).collect(),
             gathering: Gathering::Contexts,
             minted: None,
@@ -183,7 +186,7 @@ impl Shard {
             return;
         }
         write.awaited.extend(&asked);
-        let (key, layout) = (write.key.clone(), self.view.layout().version);
+        let (key, layout) = (write.key.clone(), write.layout);
         let message = Message::Read { request: id, key, known: None, want: Want::Outline, layout };
         let timeout_ms = write.options.timeout_ms;
         let half_time = write.deadline - Duration::from_millis(timeout_ms / 2);

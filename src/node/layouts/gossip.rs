@@ -4,7 +4,7 @@ use super::effect::LayoutNotice;
 use super::keeper::{LayoutKeeper, Turn};
 use super::live::MAX_LIVE_LAYOUTS;
 use super::state::{LayoutState, follows};
-use super::trackers::{Learnt, hash};
+use super::trackers::hash;
 use crate::base::{NodeId, Time};
 use crate::replication::{LayoutDigest, LayoutMessage, LayoutNews};
 use crate::ring::Layout;
@@ -146,9 +146,11 @@ impl LayoutKeeper {
 
     fn take_trackers(&mut self, news: &LayoutNews, turn: &mut Turn<'_>) {
         for (node, tracker) in &news.trackers {
-            let learnt = self.state.trackers.raise(*node, *tracker);
-            // A node's own tracker leaves it only once durable: nobody can know more of it than the node itself.
-            if *node == self.me && learnt == Learnt::Something {
+            if *node != self.me {
+                self.state.trackers.raise(*node, *tracker);
+            } else if self.state.trackers.is_behind(*node, *tracker) {
+                // A node's own tracker leaves it only once durable: nobody can know more of it than the node itself, unless
+                // its state was set back. What it had acknowledged it has to come to anew, from owning nothing.
                 turn.notice(LayoutNotice::SetBack);
             }
         }

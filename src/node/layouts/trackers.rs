@@ -44,6 +44,14 @@ impl Trackers {
         Learnt::Something
     }
 
+    /// Is any part of the node's tracker less than this?
+    pub(super) fn is_behind(&self, node: NodeId, than: LayoutTracker) -> bool {
+        let own = self.of(node);
+        own.acknowledged < than.acknowledged
+            || own.synced < than.synced
+            || own.sync_acknowledged < than.sync_acknowledged
+    }
+
     /// The least that any of these nodes has come to.
     pub(super) fn least(&self, nodes: &BTreeSet<NodeId>, part: Part) -> u64 {
         nodes.iter().map(|node| part(&self.of(*node))).min().unwrap_or(0)
