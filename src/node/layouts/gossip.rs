@@ -148,7 +148,8 @@ impl LayoutKeeper {
         for (node, tracker) in &news.trackers {
             if *node != self.me {
                 self.state.trackers.raise(*node, *tracker);
-            } else if self.state.trackers.is_behind(*node, *tracker) {
+            } else if self.state.trackers.is_behind(*node, *tracker) && self.remembered != Some(*tracker) {
+                self.remembered = Some(*tracker);
                 // A node's own tracker leaves it only once durable: nobody can know more of it than the node itself, unless
                 // its state was set back. What it had acknowledged it has to come to anew, from owning nothing.
                 turn.notice(LayoutNotice::SetBack);

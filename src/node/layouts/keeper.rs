@@ -46,6 +46,8 @@ pub struct LayoutKeeper {
     pub(super) next_digest: Option<Time>,
     /// When peers that are up were last answered with what their news lacked.
     pub(super) corrected: BTreeMap<NodeId, Time>,
+    /// What peers remember of this node that it has forgotten, as it was told last.
+    pub(super) remembered: Option<LayoutTracker>,
 }
 
 /// The news that a node does not wait to be asked for.
@@ -108,6 +110,7 @@ impl LayoutKeeper {
             resolve_at: Time::NEVER,
             next_digest: None,
             corrected: BTreeMap::new(),
+            remembered: None,
         }
     }
 
