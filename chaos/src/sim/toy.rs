@@ -463,7 +463,7 @@ mod tests {
     use super::super::{Report, checkers::Broken};
     use super::*;
 
-    /// The toy keeps no hints, lists no keys, and does not know when a disk is lost.
+    /// The toy keeps no hints, lists no keys, keeps one layout, and does not know when a disk is lost.
     fn toy_run(seed: u64, flaw: Flaw) -> Report {
         let mut random = Random::from_seed(seed);
         let mut swarm = Swarm::draw(&mut random);
@@ -471,6 +471,7 @@ mod tests {
             swarm.faults.remove(&lost);
         }
         swarm.listings = 0.0;
+        (swarm.layout_changes, swarm.first_nodes) = (None, swarm.nodes);
         run_swarm(seed, swarm, random, &|_, _| Box::new(ToyMachine::new(flaw)), Voice::Quiet)
     }
 
