@@ -744,6 +744,8 @@ fn methods_and_endpoints_that_are_not_there_say_so() {
             (Method::PUT, "/kv", "GET, HEAD, POST"),
             (Method::POST, "/livez", "GET, HEAD"),
             (Method::DELETE, "/cluster", "GET, HEAD"),
+            (Method::POST, "/admin/layout", "GET, HEAD"),
+            (Method::GET, "/admin/layout/apply", "POST"),
         ] {
             let answer = api.ask(Request::raw(method, path)).await;
             assert_eq!((told(&answer), answer.header("allow")), (problem(405, "method_not_allowed"), Some(allow)));
@@ -752,7 +754,7 @@ fn methods_and_endpoints_that_are_not_there_say_so() {
             (Method::POST, "/batch"),
             (Method::GET, "/openapi.json"),
             (Method::GET, "/docs"),
-            (Method::POST, "/admin/layout"),
+            (Method::POST, "/admin/users"),
         ] {
             assert_eq!(told(&api.ask(Request::raw(method, path)).await), problem(501, "not_supported"), "{path}");
         }

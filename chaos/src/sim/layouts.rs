@@ -3,6 +3,7 @@
 use super::checkers::Broken;
 use super::world::{Happening, Phase, World};
 use dunlin::node::{ApplyError, ControlInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutTimings, LiveLayouts};
+use dunlin::replication::LayoutMessage;
 use dunlin::ring::{Layout, LayoutNode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,12 @@ impl World {
     pub(super) fn control_later(&mut self, node: usize, input: ControlInput) {
         let boot = self.stations[node].boot;
         self.after(Duration::ZERO, Happening::Control { node, boot, input: Box::new(input) });
+    }
+
+    /// A peer's message about layouts is for the control.
+    pub(super) fn hear_of_layouts(&mut self, to: usize, from: usize, message: LayoutMessage) {
+        let from = self.layout.nodes[from].id;
+        self.control(to, ControlInput::Layout { from, message });
     }
 
     /// A state reaches the disk after a while; a node that ends before has never had it.

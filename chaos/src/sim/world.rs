@@ -502,10 +502,7 @@ impl World {
         }
         self.note(to, kind, from as u64, u64::MAX);
         match parcel.unpack() {
-            Ok(Message::Layout(message)) => {
-                let from = self.layout.nodes[from].id;
-                self.control(to, ControlInput::Layout { from, message });
-            }
+            Ok(Message::Layout(message)) => self.hear_of_layouts(to, from, message),
             Ok(message) => self.feed(to, Input::Message { from: self.layout.nodes[from].id, message }),
             Err(what) => self.breaks("messages survive their encoding", what),
         }
