@@ -507,7 +507,7 @@ async fn detectors_exchange_datagrams_of_1100_bytes_and_full_syncs() {
     );
     b.send(at_a.clone(), datagram.clone());
     assert_eq!(within(a.heard()).await, Some(Heard::Datagram { sender: B, from: at_b.clone(), bytes: datagram }));
-    let whole = Bytes::from(vec![4; 500_000]);
+    let whole = Bytes::from(vec![4; dunlin::membership::MAX_FULL_SYNC_BYTES]);
     a.send_full(at_b, whole.clone());
     assert_eq!(within(b.heard()).await, Some(Heard::FullSync { sender: A, from: at_a, bytes: whole }));
 }
