@@ -18,6 +18,9 @@ const ONCE_BROKEN: &[u64] = &[
     7132, 13150, // Damage in a compaction's output, taken for superseded before the node knew what had moved.
     3221,  // The judge: rot in both copies of the data keys, without which nobody reads anything.
     1048, 1679,
+    // Layouts: a source that gave its partition up between the clock it had shown and the objects (R7); a strict read
+    // whose own answer counted as a hint, since the version it was begun by had ended.
+    23962, 34264, 38242,
 ];
 
 #[test]

@@ -54,6 +54,7 @@ pub enum Mutation {
     GiveUpUnconfirmed,
     GainedCountsAtOnce,
     LeaverUncovered,
+    SessionOutlivesVoid,
 }
 
 impl Mutation {
@@ -106,6 +107,7 @@ impl Mutation {
         (Mutation::GiveUpUnconfirmed, "give-up-unconfirmed", "R6"),
         (Mutation::GainedCountsAtOnce, "gained-counts-at-once", "R6"),
         (Mutation::LeaverUncovered, "leaver-uncovered", "R6"),
+        (Mutation::SessionOutlivesVoid, "session-outlives-void", "R7"),
     ];
 
     /// The mutation of this name.

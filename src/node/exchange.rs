@@ -62,6 +62,8 @@ struct Session {
     peer: NodeId,
     /// The peer's actor and process: the session dies with either.
     source: (Actor, u64),
+    /// How often its clock had become void: the session dies when it does.
+    voids: u32,
     source_state: SourceState,
     partition: PartitionId,
     /// The peer's durable clock before the first object was read: what is joined at the end.
@@ -113,6 +115,7 @@ pub(super) struct Batch {
     pub(super) unplaced: DotSet,
     pub(super) next: Option<u64>,
     pub(super) failed: bool,
+    pub(super) voids: u32,
 }
 
 impl Shard {
@@ -206,7 +209,7 @@ impl Shard {
         report: ClockReport,
         need: Need,
     ) {
-        let ClockReport { partition, clock, complete } = report;
+        let ClockReport { partition, clock, complete, voids } = report;
         let replica = self.replica(partition);
         if replica.is_damaged() {
             // What it would join now is void with the rest of the clock.
@@ -240,6 +243,7 @@ impl Shard {
         let session = Session {
             peer,
             source,
+            voids,
             source_state: if complete { SourceState::Complete } else { SourceState::Filling },
             partition,
             clock,
@@ -277,7 +281,8 @@ impl Shard {
         // Each pull has a number of its own: a repeated answer is never taken for the next one.
         let Some(id) = self.exchange.pulls.remove(&pull) else { return };
         let Some(session) = self.exchange.sessions.get_mut(&id).filter(|session| session.peer == from) else { return };
-        if batch.failed || session.source != source {
+        let voided = session.voids != batch.voids && !broken(Mutation::SessionOutlivesVoid);
+        if batch.failed || session.source != source || voided {
             return self.abort_session(turn, id);
         }
         session.progress_at = turn.now.time;

@@ -46,7 +46,7 @@ impl Shard {
             }
             let replica = self.replica(entry.partition);
             let clock = replica.shown_clock().clone();
-            let (table, complete) = (&replica.table, replica.is_whole());
+            let (table, complete, voids) = (&replica.table, replica.is_whole(), replica.voids());
             let equal = clock.hash64() == entry.clock_hash;
             let unequal = table.leftovers.is_empty() && entry.data_hash.is_some_and(|hash| hash != table.hash);
             if equal && unequal {
@@ -54,7 +54,7 @@ impl Shard {
                 turn.notice(super::Notice::DataHashesDiffer);
             }
             if !equal || unequal || entry.need == ClockNeed::Listing {
-                reports.push(ClockReport { partition: entry.partition, clock, complete });
+                reports.push(ClockReport { partition: entry.partition, clock, complete, voids });
             }
         }
         let source = (self.me.actor, self.me.epoch);
@@ -160,6 +160,7 @@ impl Shard {
             return;
         }
         let Some(job) = self.pull_jobs.remove(&id) else { return };
+        let voids = self.replica(job.partition).voids();
         let message = Message::Pulled {
             session: job.asker.session,
             partition: job.partition,
@@ -168,6 +169,7 @@ impl Shard {
             unplaced: job.unplaced,
             next: job.next,
             failed: job.failed,
+            voids,
         };
         turn.send(vec![job.asker.node], message);
     }

@@ -10,8 +10,9 @@ use crate::causal::{DotSet, Filled};
 use crate::replication::{
     Command, Failure, Message, Options, Outcome, ReadReply, ReadResult, ReadTally, Sloppiness, Want,
 };
-use crate::ring::PartitionId;
+use crate::ring::{Layout, PartitionId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One read being coordinated.
@@ -28,8 +29,8 @@ pub(super) struct Read {
     asked: BTreeMap<NodeId, Time>,
     hinted: usize,
     own: OwnState,
-    /// The layout version they are asked by.
-    layout: u64,
+    /// The layout they are asked by.
+    layout: Arc<Layout>,
     /// The layouts' revision under which it began.
     pub(super) revision: u64,
 }
@@ -62,7 +63,7 @@ impl Shard {
         let id = self.number();
         self.timers.set(turn.now.time + Duration::from_millis(options.timeout_ms), Timer::ReadDeadline(id));
         let (tally, asked) = (ReadTally::new(required), BTreeMap::new());
-        let (own, revision, layout) = (OwnState::NotWanted, self.view.layouts.revision, self.view.layout().version);
+        let (own, revision, layout) = (OwnState::NotWanted, self.view.layouts.revision, Arc::clone(self.view.layout()));
         let read = Read { origin, key, partition, options, tally, unasked, asked, hinted: 0, own, layout, revision };
         self.reads.insert(id, read);
         if own_first {
@@ -86,7 +87,7 @@ impl Shard {
 
     /// Whom a read may ask, in order: itself if it is a complete primary, primaries, fallbacks.
     fn readable(&mut self, partition: PartitionId, sloppiness: Sloppiness, now: Time) -> Vec<NodeId> {
-        let layout = std::sync::Arc::clone(&self.view);
+        let layout = Arc::clone(&self.view);
         let layout = layout.layout();
         let me = self.me.node;
         let mut nodes = Vec::new();
@@ -113,7 +114,7 @@ impl Shard {
         let (key, first) = (read.key.clone(), next.first().copied());
         let (known, timeout_ms) = (read.tally.known(), read.options.timeout_ms);
         next.iter().for_each(|node| self.peers.asked(*node, turn.now.time));
-        let layout = read.layout;
+        let layout = read.layout.version;
         turn.send(next, Message::Read { request: id, key, known, want: Want::Values, layout });
         let hedge = self.hedge_after(first, timeout_ms);
         self.timers.set(turn.now.time + hedge, Timer::ReadHedge(id));
@@ -129,7 +130,7 @@ impl Shard {
         read.own = OwnState::Here;
         let Some(state) = state else { return self.ask_missing(turn, id) };
         read.tally.count_own(me, &state);
-        if !self.view.layouts.is_replica(read.partition, me) {
+        if !read.layout.is_primary(read.partition, me) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
@@ -169,7 +170,7 @@ impl Shard {
             read.asked.remove(&from);
             return self.ask_missing(turn, id);
         }
-        if !self.view.layouts.is_replica(read.partition, from) {
+        if !read.layout.is_primary(read.partition, from) {
             read.hinted += 1;
         }
         self.settle_read(turn, id);
@@ -191,7 +192,7 @@ impl Shard {
         let Some(read) = self.end_read(id) else { return };
         let behind = read.tally.behind();
         let state = read.tally.merged().clone();
-        let (answers, replicas) = (read.tally.answers(), self.view.layout().primaries(read.partition).len());
+        let (answers, replicas) = (read.tally.answers(), read.layout.primaries(read.partition).len());
         let result = ReadResult { state: state.clone(), answers, replicas, hinted: read.hinted };
         turn.answer(read.origin, Outcome::Read(result));
         self.repair(turn, read.partition, &read.key, &state, &behind);

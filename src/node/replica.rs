@@ -21,6 +21,7 @@ pub(super) struct Replica {
     /// Records appended and not yet answered.
     appended: usize,
     damage: Damage,
+    voids: u32,
     mark: Mark,
 }
 
@@ -121,6 +122,12 @@ impl Replica {
         self.damage != Damage::None
     }
 
+    /// How often the clock has become void in this process. What was shown before says nothing of what is read after:
+    /// an object that is here no more was given up, not superseded.
+    pub(super) fn voids(&self) -> u32 {
+        self.voids
+    }
+
     /// Is what becomes durable here from now on behind the record that voids the clock, if there has to be one?
     pub(super) fn takes_writes(&self) -> bool {
         self.damage != Damage::Known
@@ -210,8 +217,11 @@ impl Replica {
     /// The oldest appended record is durable: it becomes visible to readers.
     pub(super) fn publish(&mut self, record: &Record, place: Place) {
         self.appended = self.appended.saturating_sub(1);
-        if matches!(record.body, Body::Reset { .. }) && self.damage == Damage::Voiding {
-            self.damage = Damage::None;
+        if matches!(record.body, Body::Reset { .. }) {
+            self.voids += 1;
+            if self.damage == Damage::Voiding {
+                self.damage = Damage::None;
+            }
         }
         let Some(key) = record.body.slot_key() else {
             self.table.publish(record, place, &Published::default());

@@ -207,8 +207,8 @@ impl Shard {
                 let asker = super::pulls::Asker { node: from, session, filling };
                 self.serve_pull(turn, asker, partition, &dots, listing_from);
             }
-            Message::Pulled { session, partition: _, source, objects, unplaced, next, failed } => {
-                let batch = super::exchange::Batch { objects, unplaced, next, failed };
+            Message::Pulled { session, partition: _, source, objects, unplaced, next, failed, voids } => {
+                let batch = super::exchange::Batch { objects, unplaced, next, failed, voids };
                 self.pulled(turn, from, session, source, batch);
             }
             // Of the node as a whole.

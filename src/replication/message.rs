@@ -115,6 +115,8 @@ pub enum Message {
         next: Option<u64>,
         /// The source could not read some of it: the session ends without a join.
         failed: bool,
+        /// As in the clock's report, but after the last object was read.
+        voids: u32,
     },
     /// Asks for the next keys that the receiver holds in these partitions.
     List {
@@ -247,6 +249,8 @@ pub struct ClockReport {
     pub clock: DotSet,
     /// Whether the source is complete there.
     pub complete: bool,
+    /// How often the clock there has become void in the source's process.
+    pub voids: u32,
 }
 
 /// One object in a pull.

@@ -33,6 +33,10 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::BackupUnsynced, "crash: mutants::a_backup_of_what_is_not_yet_durable_is_noticed"),
     (Mutation::RepairKeepsActor, "store::renewal::tests::an_actor_kept_by_a_repair_is_noticed"),
     (Mutation::RepairKeepsClock, "node::tests::mutants::a_clock_kept_after_a_repair_is_noticed"),
+    (Mutation::ReadUnsynced, "node::tests::mutants::a_read_by_a_version_that_is_not_complete_is_noticed"),
+    (Mutation::GainedCountsAtOnce, "node::tests::mutants::a_gained_partition_that_counts_at_once_is_noticed"),
+    (Mutation::LeaverUncovered, "node::tests::mutants::a_leaver_that_does_not_wait_for_the_others_is_noticed"),
+    (Mutation::SessionOutlivesVoid, "node::tests::mutants::a_session_that_outlives_its_clock_is_noticed"),
     (Mutation::ListingSkips, "replication::cover::tests::a_page_that_goes_beyond_one_of_its_parts_is_noticed"),
     (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),
 ];

@@ -9,6 +9,7 @@ mod damage;
 mod exchange;
 mod forwards;
 mod hints;
+mod layout_changes;
 mod listings;
 #[cfg(feature = "mutants")]
 mod mutants;

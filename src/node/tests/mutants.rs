@@ -1,7 +1,7 @@
 //! Rules of the protocol broken in turn that whole simulated clusters show rarely or never: the tests of this
 //! directory must notice. Built with the feature `mutants`.
 
-use super::{damage, exchange, hints, reads, writes};
+use super::{damage, exchange, hints, layout_changes, reads, writes};
 use crate::base::Mutation;
 use crate::base::mutation::activate;
 use std::panic::catch_unwind;
@@ -52,4 +52,24 @@ fn a_listing_forgotten_before_its_join_is_noticed() {
 #[test]
 fn a_clock_kept_after_a_repair_is_noticed() {
     caught(Mutation::RepairKeepsClock, damage::a_lost_record_comes_back_from_the_others);
+}
+
+#[test]
+fn a_read_by_a_version_that_is_not_complete_is_noticed() {
+    caught(Mutation::ReadUnsynced, layout_changes::a_read_goes_by_the_version_whose_data_is_complete);
+}
+
+#[test]
+fn a_gained_partition_that_counts_at_once_is_noticed() {
+    caught(Mutation::GainedCountsAtOnce, layout_changes::what_is_gained_counts_only_once_it_was_filled_anew);
+}
+
+#[test]
+fn a_leaver_that_does_not_wait_for_the_others_is_noticed() {
+    caught(Mutation::LeaverUncovered, layout_changes::a_leaver_stays_until_a_majority_of_the_others_has_what_it_had);
+}
+
+#[test]
+fn a_session_that_outlives_its_clock_is_noticed() {
+    caught(Mutation::SessionOutlivesVoid, layout_changes::a_session_does_not_outlive_the_clock_it_was_begun_with);
 }

@@ -60,6 +60,8 @@ struct Station {
     drained: Vec<u64>,
     filled: Vec<u64>,
     down: Vec<NodeId>,
+    /// The layouts it goes by, if not the scene's own alone.
+    layouts: Option<Arc<LiveLayouts>>,
 }
 
 /// When a disk answers reads.
@@ -135,6 +137,7 @@ impl Scene {
             timings: Timings { exchange_interval: EXCHANGE_INTERVAL, ..Timings::default() },
         };
         let down = self.stations.get(&id).map(|station| station.down.clone()).unwrap_or_default();
+        let layouts = self.stations.get(&id).and_then(|station| station.layouts.clone());
         let view = self.view(id, &down);
         let station = Station {
             node: Node::new(options, view, recovered),
@@ -152,6 +155,7 @@ impl Scene {
             drained: Vec::new(),
             filled: Vec::new(),
             down,
+            layouts,
         };
         self.stations.insert(id, station);
         self.feed(id, Input::Tick);
@@ -207,11 +211,36 @@ impl Scene {
     fn view(&self, me: NodeId, down: &[NodeId]) -> Arc<View> {
         let state = |id: &NodeId| if down.contains(id) { PeerState::Down } else { PeerState::Up { epoch: 0 } };
         let peers = self.layout.nodes.iter().map(|node| node.id).filter(|id| *id != me);
+        let layouts = self.stations.get(&me).and_then(|station| station.layouts.clone());
         Arc::new(View {
             me,
-            layouts: Arc::new(LiveLayouts::only(Arc::clone(&self.layout))),
+            layouts: layouts.unwrap_or_else(|| Arc::new(LiveLayouts::only(Arc::clone(&self.layout)))),
             peers: peers.map(|id| (id, state(&id))).collect(),
         })
+    }
+
+    /// The layout that follows `before` and has these nodes alone.
+    pub(super) fn next_layout(&self, before: &Layout, nodes: &[NodeId]) -> Layout {
+        let nodes = self.layout.nodes.iter().filter(|node| nodes.contains(&node.id)).cloned().collect();
+        before.change(nodes, before.replicas).unwrap()
+    }
+
+    /// The layout that the scene begins with.
+    pub(super) fn first_layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout)
+    }
+
+    /// The node's control tells it of other layouts. Their revision is counted here.
+    pub(super) fn goes_by(&mut self, id: NodeId, layouts: LiveLayouts) {
+        let station = self.station(id);
+        let revision = station.layouts.as_ref().map_or(1, |before| before.revision) + 1;
+        station.layouts = Some(Arc::new(LiveLayouts { revision, ..layouts }));
+        self.show(id);
+    }
+
+    /// Versions that the node has said to be complete in.
+    pub(super) fn filled(&mut self, id: NodeId) -> Vec<u64> {
+        self.station(id).filled.clone()
     }
 
     /// The primaries, the leader first.

@@ -1,0 +1,154 @@
+//! Two versions of the layout side by side, and what becomes of a copy that moves.
+
+use super::scene::{PARTITION, Scene, Wish, get, put, values, written};
+use crate::base::NodeId;
+use crate::causal::DotSet;
+use crate::node::{LiveLayouts, Notice};
+use crate::replication::{Message, Options, Sloppiness};
+use crate::ring::Layout;
+use std::sync::Arc;
+
+/// A scene of four nodes whose next layout moves the partition from one node to another.
+struct Move {
+    scene: Scene,
+    /// Owners in both versions.
+    kept: [NodeId; 2],
+    from: NodeId,
+    to: NodeId,
+    before: Arc<Layout>,
+    after: Arc<Layout>,
+}
+
+impl Move {
+    fn new() -> Self {
+        let scene = Scene::of(4);
+        let [a, b, from] = scene.primaries();
+        let [to] = scene.fallbacks();
+        let before = scene.first_layout();
+        let after = Arc::new(scene.next_layout(&before, &[a, b, to]));
+        assert!(after.is_primary(PARTITION, to) && !after.is_primary(PARTITION, from));
+        Self { scene, kept: [a, b], from, to, before, after }
+    }
+
+    fn nodes(&self) -> [NodeId; 4] {
+        [self.kept[0], self.kept[1], self.from, self.to]
+    }
+
+    /// Both versions live, read by the first. `settled` says that every node goes by the second.
+    fn both(&self, settled: u64) -> LiveLayouts {
+        let versions = vec![Arc::clone(&self.before), Arc::clone(&self.after)];
+        let acknowledged = self.before.version;
+        LiveLayouts { versions, settled, acknowledged, ..LiveLayouts::only(Arc::clone(&self.before)) }
+    }
+
+    /// Every node goes by both versions, and everyone knows.
+    fn settle_both(&mut self) {
+        for settled in [self.before.version, self.after.version] {
+            for node in self.nodes() {
+                self.scene.goes_by(node, self.both(settled));
+                self.scene.flush(node);
+            }
+        }
+    }
+}
+
+fn strict(options: &mut Options) {
+    options.sloppiness = Sloppiness::Strict;
+}
+
+/// Rule: invariant 9. A write of before reached the node that stays and the one that goes. The new owner does not have it.
+#[test]
+pub(super) fn a_read_goes_by_the_version_whose_data_is_complete() {
+    let mut change = Move::new();
+    let ([a, b], from) = (change.kept, change.from);
+    let request = change.scene.command(a, put("k", "1").having_seen(&DotSet::EMPTY).with(strict));
+    change.scene.settle_without(&[b, change.to]);
+    written(change.scene.answer(request).unwrap());
+    change.settle_both();
+    change.scene.down(b, a);
+    let request = change.scene.command(b, get("k").with(strict));
+    change.scene.settle_without(&[a]);
+    assert_eq!(values(&change.scene.answer(request).unwrap()), ["1"], "{from:?} is asked, not the new owner");
+}
+
+/// Rule: PROTOCOL R6. What a new owner has of the partition is from another time.
+#[test]
+pub(super) fn what_is_gained_counts_only_once_it_was_filled_anew() {
+    let mut change = Move::new();
+    let ([a, _], to) = (change.kept, change.to);
+    change.scene.ask(a, put("k", "1"));
+    assert!(change.scene.is_complete(to), "it owns nothing yet");
+    change.settle_both();
+    change.scene.wait(100);
+    assert!(!change.scene.is_complete(to) && change.scene.filled(to) == [1]);
+    change.scene.exchange();
+    assert!(change.scene.is_complete(to));
+    assert_eq!(change.scene.filled(to), [1, 2]);
+    assert_eq!(change.scene.report(to).keys, 1);
+}
+
+/// Rule: PROTOCOL R6. The new owner fills only once no write can miss it any more.
+#[test]
+fn a_new_owner_does_not_fill_before_everyone_goes_by_the_new_version() {
+    let mut change = Move::new();
+    let to = change.to;
+    for node in change.nodes() {
+        change.scene.goes_by(node, change.both(1));
+    }
+    change.scene.exchange();
+    assert!(!change.scene.is_complete(to));
+    change.settle_both();
+    change.scene.exchange();
+    assert!(change.scene.is_complete(to));
+}
+
+/// Rule: PROTOCOL R6. A write that only the leaving node has, and that somebody may have seen there.
+#[test]
+pub(super) fn a_leaver_stays_until_a_majority_of_the_others_has_what_it_had() {
+    let mut change = Move::new();
+    let from = change.from;
+    change.scene.command(from, put("k", "1").having_seen(&DotSet::EMPTY).with(strict));
+    change.scene.flush(from);
+    change.scene.isolate(from);
+    change.scene.wait(10_000);
+    change.scene.isolate(from);
+    change.settle_both();
+    change.scene.wait(100);
+    assert_eq!(change.scene.filled(from), [1]);
+    change.scene.exchange();
+    assert_eq!(change.scene.filled(from), [1, 2]);
+    let [a, b] = change.kept;
+    assert_eq!([a, b, change.to].map(|node| change.scene.report(node).keys), [1, 1, 1]);
+}
+
+/// Rule: PROTOCOL R7. The source of a session gives the partition up between its clock and its objects, and owns it
+/// again: what it has not got then was not superseded.
+#[test]
+pub(super) fn a_session_does_not_outlive_the_clock_it_was_begun_with() {
+    let mut change = Move::new();
+    let ([puller, _], source) = (change.kept, change.from);
+    change.scene.ask(puller, put("k", "1"));
+    change.scene.command(source, put("other", "1").having_seen(&DotSet::EMPTY).with(strict));
+    change.scene.settle_without(&[puller]);
+    // The puller learns of the source's clock, and asks for what it lacks.
+    change.scene.wait(5_000_000);
+    change.scene.deliver(puller, source);
+    change.scene.deliver(source, puller);
+    let pull = change.scene.lose(puller, source);
+    assert!(pull.iter().any(|letter| matches!(letter.message, Message::Pull { .. })));
+    // Meanwhile the source is no owner, and then is one again.
+    let without = LiveLayouts { acknowledged: 2, ..LiveLayouts::only(Arc::clone(&change.after)) };
+    change.scene.goes_by(source, without.clone());
+    for _ in 0..2 {
+        change.scene.flush(source);
+        change.scene.wait(100);
+    }
+    let again = Arc::new(change.scene.next_layout(&change.after, &[change.kept[0], change.kept[1], source]));
+    change.scene.goes_by(source, LiveLayouts { acknowledged: 2, ..LiveLayouts::only(again) });
+    change.scene.flush(source);
+    assert_eq!(change.scene.report(source).keys, 0);
+    pull.into_iter().for_each(|letter| change.scene.hand_over(letter));
+    change.scene.talk(puller, source);
+    assert!(change.scene.noticed(puller, Notice::ExchangeAborted) >= 1);
+    assert_eq!(values(&change.scene.ask(puller, get("k"))), ["1"]);
+}
