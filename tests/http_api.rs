@@ -746,6 +746,7 @@ fn methods_and_endpoints_that_are_not_there_say_so() {
             (Method::DELETE, "/cluster", "GET, HEAD"),
             (Method::POST, "/admin/layout", "GET, HEAD"),
             (Method::GET, "/admin/layout/apply", "POST"),
+            (Method::GET, "/admin/layout/pause", "POST"),
         ] {
             let answer = api.ask(Request::raw(method, path)).await;
             assert_eq!((told(&answer), answer.header("allow")), (problem(405, "method_not_allowed"), Some(allow)));

@@ -29,6 +29,12 @@ fn operate(node: &Node, arguments: &[&str]) -> String {
 #[track_caller]
 fn apply(at: &Node, version: u64, nodes: &[&Node]) {
     operate(at, &["apply"]);
+    alone(version, nodes);
+}
+
+/// Waits until this is the one version that these nodes go by.
+#[track_caller]
+fn alone(version: u64, nodes: &[&Node]) {
     for node in nodes {
         until(&format!("layout {version} alone"), || {
             let report: Value = node.send(Request::raw(Method::GET, "/admin/layout")).json().unwrap();
@@ -118,7 +124,16 @@ fn a_flock_changes_while_it_flies_and_loses_nothing() {
     assert!(operate(&b, &["join", "d"]).contains("staged on layout 1"));
     let plan = operate(&b, &["plan"]);
     assert!(plan.contains("joins") && plan.contains("1 -> 2"), "{plan}");
-    apply(&b, 2, &[&a, &b, &c, &d, &e]);
+    operate(&c, &["pause"]);
+    operate(&b, &["apply"]);
+    until("every node pauses", || {
+        let paused = |node: &Node| operate(node, &["layout"]).contains("transfers pause");
+        [&a, &b, &c, &d, &e].into_iter().all(paused).then_some(())
+    });
+    read_everything(&[&a, &d]);
+    assert!(operate(&a, &["layout"]).contains("writes go to 1 and 2, reads go by 1"));
+    operate(&e, &["resume"]);
+    alone(2, &[&a, &b, &c, &d, &e]);
     read_everything(&[&a, &d, &e]);
     operate(&d, &["leave", "a"]);
     operate(&d, &["replace", "c", "e"]);

@@ -91,6 +91,7 @@ impl Shard {
             }
         }
         self.forget_ended_versions(turn);
+        self.timers.set(turn.now.time, Timer::Fill);
         self.inherit_hints(turn);
         self.timers.set(turn.now.time, Timer::Layouts);
     }

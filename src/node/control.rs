@@ -1,7 +1,8 @@
 //! Who is there and who owns what: the detector's verdicts, the standing connections and the layouts.
 
 use super::{
-    ApplyError, LayoutEffect, LayoutInput, LayoutKeeper, LayoutNotice, LayoutState, LiveLayouts, PeerState, View,
+    ApplyError, LayoutEffect, LayoutInput, LayoutKeeper, LayoutNotice, LayoutState, LiveLayouts, PeerState, Transfers,
+    View,
 };
 use crate::base::{NodeId, Now, Time};
 use crate::membership::{Detector, DetectorEffect, DetectorInput, Identity, Member, MemberEvent, MemberState};
@@ -59,6 +60,8 @@ pub enum ControlInput {
         /// The layout.
         layout: Arc<Layout>,
     },
+    /// An operator stops the transfers of changes in the whole cluster, or lets them go on.
+    Transfers(Transfers),
     /// The one answer to [`ControlEffect::Persist`].
     Persisted,
     /// As [`super::Effect::Drained`] says.
@@ -142,6 +145,7 @@ impl Control {
             ControlInput::Apply { request, expected, layout } => {
                 to_keeper = LayoutInput::Apply { request, expected, layout };
             }
+            ControlInput::Transfers(order) => to_keeper = LayoutInput::Transfers(order),
             ControlInput::Persisted => to_keeper = LayoutInput::Persisted,
             ControlInput::Drained { shard, revision } => to_keeper = self.drained(shard, revision),
             ControlInput::Filled { shard, revision, version } => to_keeper = self.filled(shard, revision, version),

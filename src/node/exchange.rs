@@ -9,6 +9,7 @@
 
 use super::Notice;
 use super::appends::{After, Apply};
+use super::fill::{Filling, SourceState};
 use super::loads::{Look, UpdateStep};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Sessions at once in one shard: repair yields to clients, and what waits is asked for next round.
-const MAX_SESSIONS: usize = 32;
+pub(super) const MAX_SESSIONS: usize = 32;
 
 /// Rounds whose answer is awaited. Answers to older ones are ignored: clocks grow stale.
 const MAX_ROUNDS: usize = 64;
@@ -31,14 +32,13 @@ const MAX_ROUNDS: usize = 64;
 const MAX_LOOKED_AT: usize = 256;
 
 /// Running sessions and what they have achieved.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchange {
     rounds: BTreeMap<u64, Round>,
     sessions: BTreeMap<u64, Session>,
     /// Pulls under way, with their session.
     pulls: BTreeMap<u64, u64>,
-    /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
-    pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
+    pub(super) filling: Filling,
 }
 
 /// One question for clocks.
@@ -47,13 +47,6 @@ struct Round {
     peer: NodeId,
     /// The clock hashes it named.
     asked: BTreeMap<PartitionId, u64>,
-}
-
-/// What a source of a full listing was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceState {
-    Complete,
-    Filling,
 }
 
 /// One partition being pulled from one peer.
@@ -118,6 +111,29 @@ pub(super) struct Batch {
     pub(super) voids: u32,
 }
 
+impl Exchange {
+    /// Nothing runs. Replicas fill at so many bytes a second.
+    pub(super) fn new(fill_bytes_per_second: u64) -> Self {
+        let (rounds, sessions, pulls) = Default::default();
+        Self { rounds, sessions, pulls, filling: Filling::new(fill_bytes_per_second) }
+    }
+
+    /// How many sessions run.
+    pub(super) fn running(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The partition that a session is about.
+    pub(super) fn partition_of(&self, session: u64) -> Option<PartitionId> {
+        self.sessions.get(&session).map(|session| session.partition)
+    }
+
+    /// Is the partition being pulled?
+    pub(super) fn pulls(&self, partition: PartitionId) -> bool {
+        self.sessions.values().any(|session| session.partition == partition)
+    }
+}
+
 impl Shard {
     /// Asks one peer for the clocks of all shared partitions; while filling, every peer.
     pub(super) fn exchange_round(&mut self, turn: &mut Turn<'_>) {
@@ -143,17 +159,17 @@ impl Shard {
         self.timers.set(turn.now.time + interval + jitter, Timer::Exchange);
     }
 
-    fn own_partitions(&self) -> Vec<PartitionId> {
+    pub(super) fn own_partitions(&self) -> Vec<PartitionId> {
         let all = self.view.layout().partitioning.all();
         let mine = all.filter(|partition| partition.0 as usize % self.me.shards == self.me.shard);
         mine.filter(|partition| self.is_replica(*partition)).collect()
     }
 
-    fn query_clocks(&mut self, turn: &mut Turn<'_>, peer: NodeId, mine: &[PartitionId]) {
+    pub(super) fn query_clocks(&mut self, turn: &mut Turn<'_>, peer: NodeId, mine: &[PartitionId]) {
         let mut clocks = Vec::new();
         let view = std::sync::Arc::clone(&self.view);
         for partition in mine.iter().filter(|p| view.layouts.is_replica(**p, peer)) {
-            let listed = self.exchange.pulled.get(partition).is_some_and(|from| from.contains_key(&peer));
+            let listed = self.exchange.filling.has_listed(*partition, peer);
             let leaving = self.is_leaving(*partition);
             let replica = self.replica(*partition);
             let enough = (replica.table.complete || listed) && !leaving;
@@ -193,7 +209,7 @@ impl Shard {
         self.random.shuffle(&mut clocks);
         for report in clocks {
             self.clock_shown(from, report.partition, &report.clock);
-            let running = self.exchange.sessions.values().any(|session| session.partition == report.partition);
+            let running = self.exchange.pulls(report.partition);
             if self.exchange.sessions.len() < MAX_SESSIONS && !running && self.is_replica(report.partition) {
                 let unequal = unequal.contains(&report.partition);
                 self.begin_session(turn, from, source, report, if unequal { Need::Data } else { Need::Dots });
@@ -224,9 +240,9 @@ impl Shard {
             // it knows what the others know, and then its dots are taken.
             return;
         }
-        let listed = self.exchange.pulled.get(&partition).is_some_and(|from| from.contains_key(&peer));
+        let listed = self.exchange.filling.has_listed(partition, peer);
         let counted = self.view.layout().is_primary(partition, peer);
-        if filling && !(self.may_fill(partition) && counted) {
+        if filling && !(self.may_fill(partition) && counted && !self.fills_pause()) {
             // Nothing of it would make this replica complete.
             return;
         }
@@ -259,10 +275,10 @@ impl Shard {
         };
         self.exchange.sessions.insert(id, session);
         self.timers.set(turn.now.time + self.timings.session_patience, Timer::Session(id));
-        self.pull(turn, id);
+        self.pull_in_turn(turn, id);
     }
 
-    fn pull(&mut self, turn: &mut Turn<'_>, id: u64) {
+    pub(super) fn pull(&mut self, turn: &mut Turn<'_>, id: u64) {
         let actor = self.me.actor;
         let Some(session) = self.exchange.sessions.get(&id) else { return };
         let (peer, partition) = (session.peer, session.partition);
@@ -286,6 +302,9 @@ impl Shard {
             return self.abort_session(turn, id);
         }
         session.progress_at = turn.now.time;
+        if !matches!(session.mode, Mode::Dots(_)) {
+            self.exchange.filling.taken(turn.now.time, &batch.objects);
+        }
         if broken(Mutation::LateJoinClock) {
             batch.objects.iter().for_each(|object| session.clock.union(&object.state.context));
         }
@@ -430,7 +449,7 @@ impl Shard {
             return self.check_absent(turn, id, range);
         }
         match session.stage {
-            Stage::Pulling => self.pull(turn, id),
+            Stage::Pulling => self.pull_in_turn(turn, id),
             Stage::Received if !self.view.layouts.is_replica(session.partition, self.me.node) => {
                 self.abort_session(turn, id);
             }
@@ -452,36 +471,15 @@ impl Shard {
         if self.replica(partition).table.complete || !matches!(session.mode, Mode::Listing(_)) {
             return;
         }
-        self.exchange.pulled.entry(partition).or_default().insert(session.peer, session.source_state);
-        self.complete_if_pulled(turn, partition);
-    }
-
-    fn complete_if_pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
-        if !self.replica(partition).table.complete && self.has_pulled_enough(partition) {
-            self.append(turn, partition, Body::Complete, Published::default(), After::Nothing);
-        }
-    }
-
-    /// Full listings from N-W+1 complete others, or from all others: nothing else exists to learn
-    /// (PROTOCOL R6; docs/decisions/0003). The others are the owners by the version that reads go by, but for those
-    /// that the operator declared dead.
-    fn has_pulled_enough(&self, partition: PartitionId) -> bool {
-        let owners = self.view.layout().primaries(partition);
-        let there = |node: &&NodeId| **node != self.me.node && !self.view.layouts.declared_dead(**node);
-        let others: Vec<NodeId> = owners.iter().filter(there).copied().collect();
-        let majority = owners.len() / 2 + 1;
-        let needed = if broken(Mutation::OneSource) { 1 } else { owners.len() - majority + 1 };
-        let Some(pulled) = self.exchange.pulled.get(&partition) else {
-            return others.is_empty() && self.may_fill(partition);
-        };
-        let complete = others.iter().filter(|node| pulled.get(node) == Some(&SourceState::Complete)).count();
-        complete >= needed || others.iter().all(|node| pulled.contains_key(node))
+        self.listing_joined(turn, partition, session.peer, session.source_state);
     }
 
     /// No progress for too long: messages were lost.
     pub(super) fn session_overdue(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(session) = self.exchange.sessions.get(&id) else { return };
-        let due = session.progress_at + self.timings.session_patience;
+        let waits = self.exchange.filling.waits(id);
+        let progress_at = if waits { turn.now.time } else { session.progress_at };
+        let due = progress_at + self.timings.session_patience;
         if due <= turn.now.time && session.stage != Stage::Joining {
             return self.abort_session(turn, id);
         }
@@ -492,6 +490,7 @@ impl Shard {
     pub(super) fn abort_session(&mut self, turn: &mut Turn<'_>, id: u64) {
         if self.exchange.sessions.remove(&id).is_some() {
             self.exchange.pulls.retain(|_, session| *session != id);
+            self.exchange.filling.forget_session(id);
             turn.notice(Notice::ExchangeAborted);
         }
     }
@@ -510,17 +509,6 @@ impl Shard {
     pub(super) fn abort_all_sessions(&mut self, turn: &mut Turn<'_>) {
         let all: Vec<u64> = self.exchange.sessions.keys().copied().collect();
         all.into_iter().for_each(|id| self.abort_session(turn, id));
-    }
-
-    /// Partitions that do not count towards R yet.
-    pub(super) fn filling(&mut self) -> Vec<PartitionId> {
-        let mine = self.own_partitions();
-        mine.into_iter().filter(|partition| !self.replica(*partition).is_whole()).collect()
-    }
-
-    /// What was pulled before a clock became void says nothing of it any more.
-    pub(super) fn forget_pulled(&mut self, partition: PartitionId) {
-        self.exchange.pulled.remove(&partition);
     }
 }
 

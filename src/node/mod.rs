@@ -26,12 +26,14 @@ mod counting;
 mod damage;
 mod effect;
 mod exchange;
+mod fill;
 mod forwards;
 mod hints;
 mod input;
 mod layouts;
 mod listings;
 mod loads;
+mod pace;
 mod peers;
 mod pulls;
 mod reads;
@@ -52,6 +54,6 @@ pub use effect::{Effect, Notice, Reuse};
 pub use input::{Input, PeerState, Space, StoreAnswer, View};
 pub use layouts::{
     ApplyError, LayoutEffect, LayoutInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutStateError, LayoutTimings,
-    LiveLayouts, MAX_LIVE_LAYOUTS,
+    LiveLayouts, MAX_LIVE_LAYOUTS, Transfers,
 };
 pub use timings::Timings;

@@ -142,7 +142,7 @@ impl Shard {
             reads: BTreeMap::new(),
             forwards: BTreeMap::new(),
             hints: Hints::default(),
-            exchange: Exchange::default(),
+            exchange: Exchange::new(timings.fill_bytes_per_second / me.shards as u64),
             pull_jobs: BTreeMap::new(),
             peers: Peers::default(),
             timers,
@@ -228,6 +228,7 @@ impl Shard {
     fn timer(&mut self, turn: &mut Turn<'_>, timer: Timer) {
         match timer {
             Timer::Exchange => self.exchange_round(turn),
+            Timer::Fill => self.fill_on(turn),
             Timer::Session(id) => self.session_overdue(turn, id),
             Timer::Hints => self.drain_hints(turn),
             Timer::Layouts => self.look_at_layouts(turn),

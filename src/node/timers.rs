@@ -23,6 +23,8 @@ pub(super) enum Timer {
     Session(u64),
     /// Time for a round of exchange.
     Exchange,
+    /// Time to begin more sessions that fill partitions.
+    Fill,
     /// Time to look at the hints.
     Hints,
     /// Time to look at what a change of the layout still needs.

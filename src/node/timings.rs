@@ -27,6 +27,9 @@ pub struct Timings {
     /// Most recent dots remembered per partition, at most 1,024. An exchange that misses older ones falls back to a
     /// full listing.
     pub recent_dots: usize,
+    /// Bytes a second that the filling replicas of a node take, their costs included (`node::pace`): a change of the
+    /// layout must not be felt by clients.
+    pub fill_bytes_per_second: u64,
     /// How many bytes of hints this node holds; beyond, it refuses, and the coordinator asks another.
     pub hint_bytes: u64,
 }
@@ -43,6 +46,7 @@ impl Default for Timings {
             hedge_floor: Duration::from_millis(2),
             page_objects: 256,
             recent_dots: 1024,
+            fill_bytes_per_second: 16 << 20,
             hint_bytes: 256 << 20,
         }
     }

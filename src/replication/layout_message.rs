@@ -38,6 +38,8 @@ pub struct LayoutDigest {
     pub newest_hash: u64,
     /// A hash of the trackers of all members.
     pub trackers: u64,
+    /// How often transfers were paused and resumed; of two the greater counts. Odd: they pause.
+    pub pauses: u64,
 }
 
 /// What a node knows of the layouts. Whatever is in it is decided: a layout travels here only once it is chosen.

@@ -1,7 +1,7 @@
 //! The way from drivers and operators to the node's control, which runs on a thread of its own.
 
 use crate::base::NodeId;
-use crate::node::{ApplyError, ControlInput};
+use crate::node::{ApplyError, ControlInput, Transfers};
 use crate::replication::LayoutMessage;
 use crate::ring::Layout;
 use std::sync::Arc;
@@ -60,6 +60,11 @@ impl ControlHandle {
     pub(super) fn report(&self, input: ControlInput) {
         // A control that is gone has ended the process.
         let _ = self.reports.send(input);
+    }
+
+    /// An operator stops transfers, or lets them go on; none if the control is gone.
+    pub(super) async fn order(&self, transfers: Transfers) -> Option<()> {
+        self.messages.send(ToControl::Input(ControlInput::Transfers(transfers))).await.ok()
     }
 
     /// An operator's change; none if the control is gone or has too much to do.

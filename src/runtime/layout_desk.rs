@@ -4,7 +4,7 @@ use super::control_handle::ControlHandle;
 use super::membership::Members;
 use crate::base::NodeId;
 use crate::membership::Identity;
-use crate::node::ApplyError;
+use crate::node::{ApplyError, Transfers};
 use crate::replication::LayoutTracker;
 use crate::ring::{Change, ChangeError, ChangePlan, Departure, Estimates, Layout, LayoutNode, Staged};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,8 @@ pub struct LayoutReport {
     pub reading: u64,
     /// The version that every node has acknowledged.
     pub settled: u64,
+    /// Whether data are transferred.
+    pub transfers: Transfers,
     /// How far each node has come.
     pub nodes: Vec<NodeProgress>,
     /// What is staged here.
@@ -139,6 +141,7 @@ impl LayoutDesk {
             live: layouts.versions.iter().map(|layout| layout.version).collect(),
             reading: layouts.reading().version,
             settled: layouts.settled,
+            transfers: layouts.transfers,
             nodes: members.trackers.iter().map(|(node, tracker)| progress(&members, *node, tracker)).collect(),
             staged: self.staged().clone(),
         }
@@ -173,6 +176,11 @@ impl LayoutDesk {
         self.control.apply(layout.version, next).await.ok_or(DeskError::Ending)??;
         self.abort();
         Ok(version)
+    }
+
+    /// Stops the transfers of changes in the whole cluster, or lets them go on.
+    pub async fn order(&self, transfers: Transfers) -> Result<(), DeskError> {
+        self.control.order(transfers).await.ok_or(DeskError::Ending)
     }
 
     fn planned(&self) -> Result<(Arc<Layout>, Layout), DeskError> {

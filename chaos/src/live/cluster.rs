@@ -1,5 +1,6 @@
 //! A real cluster: processes of the shipped binary, in a directory of their own.
 
+use super::operator::Operator;
 use super::process::NodeProcess;
 use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -19,6 +20,9 @@ const PORT_TRIES: usize = 100;
 pub(super) struct Cluster {
     pub(super) nodes: Vec<NodeProcess>,
     pub(super) replicas: usize,
+    /// Where all nodes serve, those included that are still to join.
+    http: Vec<SocketAddr>,
+    binary: PathBuf,
     directory: PathBuf,
     keep: Keep,
 }
@@ -33,24 +37,48 @@ pub(super) enum Keep {
 }
 
 impl Cluster {
-    /// Makes a cluster's files with `dunlin cluster init`; starts nothing.
-    pub(super) fn make(binary: &Path, nodes: usize, keep: Keep) -> Result<Cluster, String> {
+    /// Makes a cluster's files with `dunlin cluster init`, and room for so many more nodes; starts nothing.
+    pub(super) fn make(binary: &Path, nodes: usize, more: usize, keep: Keep) -> Result<Cluster, String> {
         let replicas = REPLICAS.min(nodes);
         let directory = new_directory()?;
         // From here on the directory goes with the value, also if what follows fails.
-        let mut cluster = Cluster { nodes: Vec::new(), replicas, directory, keep };
-        let home = cluster.directory.join("cluster");
+        let http = free_tcp(nodes + more)?;
+        let mut cluster = Cluster { nodes: Vec::new(), replicas, http, binary: binary.into(), directory, keep };
+        let home = cluster.home();
         let names: Vec<String> = (1..=nodes).map(|number| format!("node{number}")).collect();
-        let http = free_tcp(nodes)?;
         initialise(binary, &home, &names, &free_udp_pairs(nodes)?, replicas)?;
         let process = |(name, http): (&String, &SocketAddr)| NodeProcess::new(name, *http, binary, home.join(name));
-        cluster.nodes = names.iter().zip(&http).map(process).collect();
+        cluster.nodes = names.iter().zip(&cluster.http).map(process).collect();
         Ok(cluster)
     }
 
     /// Starts all nodes.
     pub(super) fn start_all(&mut self) -> Result<(), String> {
         self.nodes.iter_mut().try_for_each(NodeProcess::start)
+    }
+
+    /// Starts one more node, with a ticket.
+    pub(super) fn add(&mut self, name: &str, ticket: String) -> Result<(), String> {
+        let http = self.http.get(self.nodes.len()).copied().ok_or("no room was made for one more node")?;
+        let peer = free_udp_pairs(1)?.pop().ok_or("no free UDP port")?;
+        let directory = self.home().join(name);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| format!("{}: {error}", directory.display()))?;
+        let mut node = NodeProcess::new(name, http, &self.binary, directory).invited(ticket, peer);
+        node.start()?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// Who may change the cluster.
+    pub(super) fn operator(&self) -> Operator {
+        Operator::new(&self.binary, self.home())
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.join("cluster")
     }
 
     /// SIGKILL to these, at once; returns when they are gone.
@@ -64,9 +92,9 @@ impl Cluster {
         self.nodes.iter_mut().filter_map(NodeProcess::ended).collect()
     }
 
-    /// Where clients reach the nodes.
+    /// Where clients reach the nodes, those included that are still to join.
     pub(super) fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(NodeProcess::url).collect()
+        self.http.iter().map(|http| format!("http://{http}")).collect()
     }
 
     /// Everything of the run: the nodes' directories, their logs, the history.
@@ -182,7 +210,7 @@ mod tests {
     #[test]
     fn a_cluster_that_cannot_be_made_leaves_nothing_behind() {
         let before = ours();
-        assert!(Cluster::make(Path::new("/bin/false"), 3, Keep::Nothing).is_err());
+        assert!(Cluster::make(Path::new("/bin/false"), 3, 0, Keep::Nothing).is_err());
         assert_eq!(ours(), before);
     }
 

@@ -41,10 +41,12 @@ pub(super) fn node_of(name: &str) -> Option<usize> {
 }
 
 impl Fleet {
-    /// All of them up, at the beginning of the run's time.
-    pub(super) fn new(nodes: usize) -> Fleet {
+    /// So many up, and so many more that are not there yet, at the beginning of the run's time.
+    pub(super) fn new(nodes: usize, more: usize) -> Fleet {
         let standing = Standing { up: true, kills: 0, killed_ms: None, restarted_ms: None };
-        Fleet { started: Instant::now(), nodes: Mutex::new(vec![standing; nodes]) }
+        let mut standings = vec![standing; nodes];
+        standings.resize(nodes + more, Standing { up: false, ..standing });
+        Fleet { started: Instant::now(), nodes: Mutex::new(standings) }
     }
 
     /// Milliseconds since the run began.
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_request_open_across_a_kill_is_at_a_killed_node_even_after_the_restart() {
-        let (fleet, mut random) = (Fleet::new(1), Random::from_seed(1));
+        let (fleet, mut random) = (Fleet::new(1, 0), Random::from_seed(1));
         let before = fleet.choose(&mut random).unwrap();
         assert_eq!(fleet.fate(before), Fate::Lived);
         fleet.killed(0);
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_request_passed_on_is_lost_with_a_node_only_around_its_kill() {
-        let (fleet, mut random) = (Fleet::new(2), Random::from_seed(1));
+        let (fleet, mut random) = (Fleet::new(2, 0), Random::from_seed(1));
         let mark = fleet.choose(&mut random).unwrap();
         assert_eq!(fleet.fate_passed_on(mark, 1), Fate::Lived, "nothing was killed");
         fleet.killed(1);

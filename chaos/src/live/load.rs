@@ -43,10 +43,19 @@ pub(super) struct Load {
 #[derive(Debug)]
 struct Inner {
     next: usize,
+    rounds: Rounds,
     again: Vec<usize>,
     random: Random,
     book: Book,
     history: History,
+}
+
+/// How often every record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rounds {
+    One,
+    /// Again and again, until the load is halted.
+    Endless,
 }
 
 impl Load {
@@ -58,7 +67,7 @@ impl Load {
         random: Random,
         history: History,
     ) -> Result<Load, ClientError> {
-        let inner = Inner { next: 0, again: Vec::new(), random, book: Book::default(), history };
+        let inner = Inner { next: 0, rounds: Rounds::One, again: Vec::new(), random, book: Book::default(), history };
         Ok(Load {
             fleet,
             records,
@@ -108,6 +117,11 @@ impl Load {
         inner.again = open.map(|(record, _)| record).collect();
     }
 
+    /// Writes the records again and again from here on, each with the value it has.
+    pub(super) fn go_round(&self) {
+        self.inner().rounds = Rounds::Endless;
+    }
+
     /// Returns when so many records are done with.
     pub(super) async fn until_settled(&self, count: usize) {
         // The sender is in `self`.
@@ -142,6 +156,9 @@ impl Load {
                 let mut inner = self.inner();
                 if let Some(record) = inner.again.pop() {
                     return Some(record);
+                }
+                if inner.next >= self.records.count() && inner.rounds == Rounds::Endless {
+                    inner.next = 0;
                 }
                 if inner.next >= self.records.count() {
                     return None;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the processes and their directory, the load and its history, what is asked of nodes from outside,
 //! and the verdict. Must not know: anything a client or an operator could not see; it runs `dunlin cluster
-//! init` and `dunlin serve`, and speaks HTTP. Invariant: no process outlives a run, and nothing is called
+//! ...` and `dunlin serve`, and speaks HTTP. Invariant: no process outlives a run, and nothing is called
 //! held that was not looked at.
 //!
 //! ```text
@@ -20,6 +20,7 @@ mod history;
 mod inject;
 mod input;
 mod load;
+mod operator;
 mod options;
 mod outcome;
 mod probe;
@@ -28,6 +29,7 @@ mod report;
 mod rot;
 mod scenario;
 mod stage;
+mod transition;
 mod verdict;
 mod verify;
 mod watch;

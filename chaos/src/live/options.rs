@@ -114,7 +114,11 @@ impl Live {
     }
 
     pub(super) fn strictness(&self) -> Strictness {
-        if self.strict { Strictness::NoneFails } else { Strictness::Budget }
+        match self.scenario {
+            _ if self.strict => Strictness::NoneFails,
+            Scenario::LayoutChanges => Strictness::Share,
+            Scenario::KillOne | Scenario::KillAll | Scenario::Rot => Strictness::Budget,
+        }
     }
 
     /// The command that does the same again.

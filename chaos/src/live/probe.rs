@@ -61,6 +61,42 @@ struct NameView {
     name: String,
 }
 
+/// What matters here of `GET /admin/layout`.
+#[derive(Debug, Deserialize)]
+pub(super) struct LayoutsView {
+    /// Versions written to.
+    pub(super) live: Vec<u64>,
+    /// The version read by.
+    pub(super) reading: u64,
+}
+
+/// What matters here of `GET /admin/layout/plan`.
+#[derive(Debug, Deserialize)]
+pub(super) struct PlanView {
+    version: StepView,
+    partitions: u64,
+    copies: StepView,
+    /// Copies that move.
+    pub(super) moves: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct StepView {
+    after: u64,
+}
+
+impl PlanView {
+    /// The version that is to come.
+    pub(super) fn version(&self) -> u64 {
+        self.version.after
+    }
+
+    /// All copies there will be.
+    pub(super) fn copies(&self) -> u64 {
+        self.partitions * self.copies.after
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct RowView {
     partition: u32,
@@ -114,6 +150,16 @@ impl Probe {
         let path = key_path(key).replacen("/kv/", "/cluster/ring/", 1);
         let view: KeyView = self.json(0, &path).await?;
         Ok(view.primaries.into_iter().map(|primary| primary.name).collect())
+    }
+
+    /// The layouts that the node goes by.
+    pub(super) async fn layouts(&self, node: usize) -> Result<LayoutsView, String> {
+        self.json(node, "/admin/layout").await
+    }
+
+    /// What would become of what is staged at the node.
+    pub(super) async fn planned(&self, node: usize) -> Result<PlanView, String> {
+        self.json(node, "/admin/layout/plan").await
     }
 
     /// What the node counts under a name without labels; 0 if it does not.

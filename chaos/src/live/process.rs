@@ -1,5 +1,6 @@
 //! One node's process.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -19,15 +20,32 @@ pub(super) struct NodeProcess {
     pub(super) http: SocketAddr,
     binary: PathBuf,
     directory: PathBuf,
+    entry: Entry,
     /// Settings of this run, as variables.
     environment: Vec<(&'static str, &'static str)>,
     child: Option<Child>,
 }
 
+/// How it comes to be one of the cluster.
+#[derive(Debug)]
+enum Entry {
+    /// `cluster init` made its files.
+    Configured,
+    /// With a ticket, at this peer address.
+    Invited { ticket: String, peer: SocketAddr },
+}
+
 impl NodeProcess {
     /// A node whose files are in `directory`; not started yet.
     pub(super) fn new(name: &str, http: SocketAddr, binary: &Path, directory: PathBuf) -> NodeProcess {
-        NodeProcess { name: name.into(), http, binary: binary.into(), directory, environment: Vec::new(), child: None }
+        let (name, binary, environment) = (name.into(), binary.into(), Vec::new());
+        NodeProcess { name, http, binary, directory, entry: Entry::Configured, environment, child: None }
+    }
+
+    /// A node with an empty directory that joins with this ticket.
+    pub(super) fn invited(mut self, ticket: String, peer: SocketAddr) -> NodeProcess {
+        self.entry = Entry::Invited { ticket, peer };
+        self
     }
 
     /// Sets a setting by its variable, from the next start on.
@@ -46,8 +64,8 @@ impl NodeProcess {
         let told = |error: std::io::Error| format!("cannot start {}: {error}", self.name);
         let log = OpenOptions::new().create(true).append(true).open(log).map_err(told)?;
         let child = Command::new(&self.binary)
-            .args(["serve", "--exit-with-parent", "--node-http-address", &self.http.to_string(), "--config"])
-            .arg(self.directory.join("node.toml"))
+            .args(["serve", "--exit-with-parent", "--node-http-address", &self.http.to_string()])
+            .args(self.entry_arguments())
             .envs(self.environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -95,6 +113,20 @@ impl NodeProcess {
     /// Where clients reach it.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    fn entry_arguments(&self) -> Vec<OsString> {
+        match &self.entry {
+            Entry::Configured => vec!["--config".into(), self.directory.join("node.toml").into()],
+            Entry::Invited { ticket, peer } => {
+                let mut arguments: Vec<OsString> = vec!["--node-data-dir".into(), self.data().into()];
+                arguments.extend(["--node-peer-address".into(), peer.to_string().into()]);
+                if !self.data().exists() {
+                    arguments.extend(["--join", ticket, "--node-name", &self.name].map(OsString::from));
+                }
+                arguments
+            }
+        }
     }
 
     fn log(&self) -> PathBuf {

@@ -6,6 +6,8 @@ use super::input::Skipped;
 use super::outcome::Class;
 use super::verify::Reading;
 use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
 
 /// A run with fewer acknowledged operations of a kind proves nothing (RELIABILITY section 5).
 const MIN_OPERATIONS: u64 = 1_000;
@@ -28,6 +30,8 @@ pub struct Report {
     pub(super) reads: ReadReport,
     /// What rotted, and what became of it; none if nothing was made to.
     pub(super) rot: Option<RotReport>,
+    /// Changes of the layout; none if there were none.
+    pub(super) layout: Option<LayoutReport>,
     /// Too few operations to count as a run.
     pub(super) void: bool,
     pub(super) violations: Vec<String>,
@@ -120,6 +124,38 @@ pub(super) struct RotReport {
     pub(super) repaired_after_ms: Option<u64>,
 }
 
+/// Changes of the layout under load.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct LayoutReport {
+    /// Puts while nothing changed, before, between and after.
+    pub(super) quiet: Vec<Latencies>,
+    pub(super) changes: Vec<ChangeReport>,
+}
+
+/// One change.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ChangeReport {
+    pub(super) what: String,
+    /// From the operator's command until every node went by the new version alone.
+    pub(super) ms: u64,
+    /// Copies of partitions that moved.
+    pub(super) moves: u64,
+    /// Copies there are.
+    pub(super) copies: u64,
+    /// Puts meanwhile.
+    pub(super) puts: Latencies,
+}
+
+/// How long acknowledged requests of a stretch of time took.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Latencies {
+    pub(super) count: usize,
+    pub(super) per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+}
+
 /// Replicas compared.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct ConvergenceReport {
@@ -196,12 +232,8 @@ impl Report {
     }
 
     pub(super) fn set_load(&mut self, book: &Book, seconds: f64) {
-        let mut latencies = book.latencies_us.clone();
-        latencies.sort_unstable();
-        let quantile = |share: f64| {
-            let at = (latencies.len() as f64 * share) as usize;
-            latencies.get(at).or(latencies.last()).map_or(0.0, |us| f64::from(*us) / 1e3)
-        };
+        let Latencies { p50_ms, p99_ms, max_ms, .. } =
+            Latencies::of(&book.latencies_us, Duration::from_secs_f64(seconds));
         self.puts = PutReport {
             acknowledged: book.acknowledged,
             requests: book.attempts,
@@ -211,9 +243,9 @@ impl Report {
             given_up: book.given_up,
             seconds,
             per_second: rate(book.acknowledged, seconds),
-            p50_ms: quantile(0.5),
-            p99_ms: quantile(0.99),
-            max_ms: quantile(1.0),
+            p50_ms,
+            p99_ms,
+            max_ms,
         };
         let other = book.other_failures();
         self.failures = FailureReport {
@@ -234,6 +266,32 @@ impl Report {
     pub(super) fn conclude(&mut self) {
         self.void = self.puts.acknowledged < MIN_OPERATIONS || self.reads.reads < MIN_OPERATIONS;
         self.verdict = if self.held() { "held" } else { "broken" };
+    }
+}
+
+impl Latencies {
+    /// Of these, in microseconds, over so long.
+    pub(super) fn of(latencies_us: &[u32], length: Duration) -> Latencies {
+        let mut sorted = latencies_us.to_vec();
+        sorted.sort_unstable();
+        let quantile = |share: f64| {
+            let at = (sorted.len() as f64 * share) as usize;
+            sorted.get(at).or(sorted.last()).map_or(0.0, |us| f64::from(*us) / 1e3)
+        };
+        Latencies {
+            count: sorted.len(),
+            per_second: rate(sorted.len() as u64, length.as_secs_f64()),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+            max_ms: quantile(1.0),
+        }
+    }
+}
+
+impl fmt::Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latencies { per_second, p50_ms, p99_ms, max_ms, .. } = self;
+        write!(f, "{per_second:.0} puts/s, p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, at most {max_ms:.0} ms")
     }
 }
 

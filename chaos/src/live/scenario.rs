@@ -12,6 +12,9 @@ use std::time::Duration;
 /// (300 ms) and the age of what nodes show.
 const HINTS_SEEN_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long the load runs undisturbed, to compare with: some ten thousand writes.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// What happens to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
@@ -21,6 +24,18 @@ pub enum Scenario {
     KillAll,
     /// Bytes of one node's sealed segments change while it runs.
     Rot,
+    /// Two nodes join, two leave one after the other, one is replaced.
+    LayoutChanges,
+}
+
+impl Scenario {
+    /// Nodes that join in the course of it.
+    pub(super) fn more_nodes(self) -> usize {
+        match self {
+            Scenario::LayoutChanges => 3,
+            Scenario::KillOne | Scenario::KillAll | Scenario::Rot => 0,
+        }
+    }
 }
 
 /// All scenarios, with a line about each.
@@ -37,6 +52,10 @@ pub const SCENARIOS: &[(Scenario, &str)] = &[
         Scenario::Rot,
         "bytes of a running node's sealed segments change half-way: nothing wrong is read, nothing is lost, all is repaired",
     ),
+    (
+        Scenario::LayoutChanges,
+        "with all records written again and again: two nodes join, one leaves, another leaves, one is replaced; nothing is lost",
+    ),
 ];
 
 impl fmt::Display for Scenario {
@@ -45,6 +64,7 @@ impl fmt::Display for Scenario {
             Scenario::KillOne => "kill-one",
             Scenario::KillAll => "kill-all",
             Scenario::Rot => "rot",
+            Scenario::LayoutChanges => "layout-changes",
         })
     }
 }
@@ -56,6 +76,7 @@ pub async fn run(options: &Live) -> Result<Report, String> {
         Scenario::KillOne => kill_one(&mut stage).await,
         Scenario::KillAll => kill_all(&mut stage).await,
         Scenario::Rot => rot(&mut stage).await,
+        Scenario::LayoutChanges => layout_changes(&mut stage).await,
     };
     if played.is_err() {
         // Whoever wants to know why needs the logs.
@@ -117,6 +138,30 @@ async fn rot(stage: &mut Stage) -> Result<(), String> {
     stage.read_from_majority().await?;
     stage.until_repaired(victim).await?;
     stage.until_no_hints(rotted_ms).await;
+    stage.until_converged().await;
+    stage.read_back(&BTreeSet::new()).await
+}
+
+async fn layout_changes(stage: &mut Stage) -> Result<(), String> {
+    stage.start_load(Part::WHOLE);
+    stage.end_load().await;
+    stage.load.go_round();
+    stage.start_load(Part::WHOLE);
+    stage.rest(QUIET).await;
+    let joining: Vec<String> = (1..=3).map(|more| format!("node{}", stage.cluster.nodes.len() + more)).collect();
+    let [fourth, fifth, sixth] = [0, 1, 2].map(|at| joining[at].as_str());
+    stage.join(&[fourth, fifth]).await?;
+    stage.change(&[&["join", fourth], &["join", fifth]]).await?;
+    stage.rest(QUIET).await;
+    stage.change(&[&["leave", "node2"]]).await?;
+    stage.change(&[&["leave", fourth]]).await?;
+    stage.join(&[sixth]).await?;
+    stage.change(&[&["replace", "node1", sixth]]).await?;
+    stage.rest(QUIET).await;
+    stage.load.halt();
+    stage.end_load().await;
+    let ended_ms = stage.tell("the load ends");
+    stage.until_no_hints(ended_ms).await;
     stage.until_converged().await;
     stage.read_back(&BTreeSet::new()).await
 }

@@ -60,9 +60,10 @@ impl Stage {
         let binary = find_binary(options.binary.as_deref())?;
         let records = records(options, seed)?;
         let mut random = Random::from_seed(seed);
-        let cluster = Cluster::make(&binary, options.nodes as usize, options.keeping())?;
+        let (nodes, more) = (options.nodes as usize, options.scenario.more_nodes());
+        let cluster = Cluster::make(&binary, nodes, more, options.keeping())?;
         let history = History::create(&cluster.directory().join("history.ndjson"))?;
-        let fleet = Arc::new(Fleet::new(cluster.nodes.len()));
+        let fleet = Arc::new(Fleet::new(nodes, more));
         let load = Load::new(cluster.urls(), fleet, Arc::new(records), random.fork(), history);
         let load = Arc::new(load.map_err(|error| error.to_string())?);
         let probe = Arc::new(Probe::new(cluster.urls()).map_err(|error| error.to_string())?);
@@ -284,8 +285,13 @@ impl Stage {
         self.report
     }
 
+    /// For questions to the nodes.
+    pub(super) fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
     /// Notes what happened, and returns when.
-    fn tell(&mut self, what: &str) -> u64 {
+    pub(super) fn tell(&mut self, what: &str) -> u64 {
         let at_ms = self.load.fleet.now_ms();
         self.load.event(at_ms, what);
         self.report.events.push(Event { at_ms, what: what.into() });

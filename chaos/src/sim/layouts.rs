@@ -2,11 +2,16 @@
 
 use super::checkers::Broken;
 use super::world::{Happening, Phase, World};
-use dunlin::node::{ApplyError, ControlInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutTimings, LiveLayouts};
+use dunlin::node::{
+    ApplyError, ControlInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutTimings, LiveLayouts, Transfers,
+};
 use dunlin::replication::LayoutMessage;
 use dunlin::ring::{Layout, LayoutNode};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Share of the changes with which an operator pauses transfers, or lets them go on.
+const PAUSES: f64 = 0.1;
 
 impl World {
     /// A keeper that goes on from what the node's disk has.
@@ -30,8 +35,27 @@ impl World {
             let node = self.layout_random.below(nodes) as usize;
             self.ask_for_change(node);
         }
+        if self.layout_random.chance(PAUSES) {
+            let (node, paused) = (self.layout_random.below(nodes) as usize, self.layout_random.chance(0.5));
+            self.order_transfers(node, if paused { Transfers::Paused } else { Transfers::Running });
+        }
         let delay = Duration::from_micros(self.layout_random.below(mean.as_micros() as u64 * 2 + 1));
         self.after(delay, Happening::ChangeLayout);
+    }
+
+    fn order_transfers(&mut self, node: usize, order: Transfers) {
+        self.note(node, "transfers", u64::from(order == Transfers::Paused), 0);
+        self.tally.count(&format!("layout: transfers {order:?}"));
+        self.control_later(node, ControlInput::Transfers(order));
+    }
+
+    /// Operators who have paused something do not forget it.
+    pub(super) fn resume_transfers(&mut self, node: usize) {
+        let running = self.stations[node].running.as_ref();
+        let view = running.and_then(|running| running.control.as_ref()).map(|control| control.view());
+        if self.phase == Phase::Calm && view.is_some_and(|view| view.layouts.transfers == Transfers::Paused) {
+            self.order_transfers(node, Transfers::Running);
+        }
     }
 
     fn ask_for_change(&mut self, node: usize) {

@@ -94,6 +94,9 @@ pub enum Detection {
     Real,
 }
 
+/// Some tens of pages a second.
+const SLOW_FILL: u64 = 256 << 10;
+
 /// Everything a run is made of.
 #[derive(Debug, Clone)]
 pub struct Swarm {
@@ -250,7 +253,11 @@ impl Swarm {
 
     /// The core's, as this run has them.
     pub fn timings(&self) -> Timings {
-        Timings { page_objects: self.page_objects, recent_dots: self.recent_dots, ..Timings::default() }
+        let (page_objects, recent_dots) = (self.page_objects, self.recent_dots);
+        // Where pages are short, filling has to wait for its turn, too.
+        let fill_bytes_per_second =
+            if page_objects == 1 { SLOW_FILL } else { Timings::default().fill_bytes_per_second };
+        Timings { page_objects, recent_dots, fill_bytes_per_second, ..Timings::default() }
     }
 
     /// No fault at all: everything must succeed.

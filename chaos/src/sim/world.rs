@@ -196,6 +196,7 @@ impl World {
             Happening::Watch { node } => {
                 self.detect(node);
                 self.measure(node);
+                self.resume_transfers(node);
                 self.watch(node);
             }
             Happening::Control { node, boot, input } => {

@@ -4,6 +4,7 @@ use super::show::Asked;
 use super::show_plan::{json, plan_table, staged_table};
 use crate::cli::exit::Failure;
 use crate::client::Method;
+use crate::node::Transfers;
 use crate::ring::ChangePlan;
 use crate::runtime::layout_desk::{ChangeRequest, LayoutReport};
 use serde_json::Value;
@@ -101,6 +102,20 @@ pub(in crate::cli) struct Abort {
     asked: Asked,
 }
 
+/// Stop the transfers of changes in the whole cluster; requests are served as before
+#[derive(clap::Args)]
+pub(in crate::cli) struct Pause {
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Let transfers go on
+#[derive(clap::Args)]
+pub(in crate::cli) struct Resume {
+    #[command(flatten)]
+    asked: Asked,
+}
+
 /// Show the layouts in force, how far each node has come with them, and what is staged
 #[derive(clap::Args)]
 pub(in crate::cli) struct ShowLayout {
@@ -168,6 +183,20 @@ impl Abort {
     }
 }
 
+impl Pause {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let answer: Value = self.asked.ask(Method::POST, "/admin/layout/pause", Some(String::new()))?;
+        self.asked.show(&answer, "transfers pause until `dunlin cluster resume`\n")
+    }
+}
+
+impl Resume {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let answer: Value = self.asked.ask(Method::POST, "/admin/layout/resume", Some(String::new()))?;
+        self.asked.show(&answer, "transfers go on\n")
+    }
+}
+
 impl ShowLayout {
     pub(super) fn run(self) -> Result<(), Failure> {
         let report = report(&self.asked)?;
@@ -202,10 +231,11 @@ fn layout_table(report: &LayoutReport) -> String {
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(progress).collect();
     let staged = report.staged.as_ref().map(|staged| staged_table(staged, &report.layout));
     format!(
-        "layout {}; writes go to {}, reads go by {}\n\n{}\n{}",
+        "layout {}; writes go to {}, reads go by {}{}\n\n{}\n{}",
         report.layout.version,
         live.join(" and "),
         report.reading,
+        if report.transfers == Transfers::Paused { "; transfers pause" } else { "" },
         super::columns::columns(&rows),
         staged.unwrap_or_else(|| "nothing is staged at this node\n".into()),
     )

@@ -37,6 +37,8 @@ pub(super) enum ClusterCommand {
     Plan(change::ShowPlan),
     Apply(change::Apply),
     Abort(change::Abort),
+    Pause(change::Pause),
+    Resume(change::Resume),
     Layout(change::ShowLayout),
 }
 
@@ -56,6 +58,8 @@ impl ClusterCommand {
             Self::Plan(plan) => plan.run(),
             Self::Apply(apply) => apply.run(),
             Self::Abort(abort) => abort.run(),
+            Self::Pause(pause) => pause.run(),
+            Self::Resume(resume) => resume.run(),
             Self::Layout(layout) => layout.run(),
         }
     }

@@ -74,6 +74,7 @@ impl LayoutKeeper {
             newest,
             newest_hash: self.hashes.get(&newest).copied().unwrap_or_default(),
             trackers: hash(&self.trackers()),
+            pauses: self.saved.pauses,
         }
     }
 
@@ -103,6 +104,7 @@ impl LayoutKeeper {
             return;
         }
         self.take_trackers(news, turn);
+        self.state.pauses = self.state.pauses.max(news.digest.pauses);
         self.state.end_before(news.digest.oldest.min(self.state.newest().version));
         self.take_versions(news);
         self.take_over_reading(news.reading);
@@ -191,7 +193,8 @@ impl LayoutKeeper {
         let saved: &LayoutState = &self.saved;
         let newer = saved.newest().version > news.digest.newest;
         let ended = saved.oldest() > news.digest.oldest;
-        newer || ended || self.has_later_trackers(news)
+        let ordered = saved.pauses > news.digest.pauses;
+        newer || ended || ordered || self.has_later_trackers(news)
     }
 
     fn has_later_trackers(&self, news: &LayoutNews) -> bool {

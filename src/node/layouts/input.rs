@@ -1,5 +1,6 @@
 //! What can happen to a keeper of layouts.
 
+use super::live::Transfers;
 use crate::base::NodeId;
 use crate::replication::LayoutMessage;
 use crate::ring::Layout;
@@ -27,6 +28,8 @@ pub enum LayoutInput {
         /// The next version.
         layout: Arc<Layout>,
     },
+    /// An operator stops the transfers of changes in the whole cluster, or lets them go on.
+    Transfers(Transfers),
     /// The oldest [`super::LayoutEffect::Persist`] not yet answered is durable.
     Persisted,
     /// On all shards every request begun under a revision older than this one has ended, and whatever

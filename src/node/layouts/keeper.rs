@@ -56,6 +56,7 @@ pub(super) struct Announcement {
     oldest: u64,
     newest: u64,
     tracker: LayoutTracker,
+    pauses: u64,
 }
 
 /// What may only leave once the state it rests on is durable.
@@ -120,6 +121,7 @@ impl LayoutKeeper {
         match input {
             LayoutInput::Message { from, message } => self.receive(from, message, &mut turn),
             LayoutInput::Apply { request, expected, layout } => self.apply(request, expected, layout, &mut turn),
+            LayoutInput::Transfers(order) => self.state.order(order),
             LayoutInput::Persisted => self.persisted(&mut turn),
             LayoutInput::Drained { revision } => self.drained(revision),
             LayoutInput::Complete { revision, version } => self.complete(revision, version),
@@ -265,7 +267,8 @@ impl LayoutKeeper {
 
 impl Announcement {
     fn of(me: NodeId, state: &LayoutState) -> Self {
-        Self { oldest: state.oldest(), newest: state.newest().version, tracker: state.trackers.of(me) }
+        let (oldest, newest) = (state.oldest(), state.newest().version);
+        Self { oldest, newest, tracker: state.trackers.of(me), pauses: state.pauses }
     }
 }
 
@@ -277,5 +280,6 @@ fn live_of(me: NodeId, state: &LayoutState, revision: u64) -> LiveLayouts {
         reading: state.reading,
         settled: state.settled(),
         acknowledged: state.trackers.of(me).acknowledged,
+        transfers: state.transfers(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::NodeId;
 use crate::ring::{Layout, PartitionId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -28,6 +29,19 @@ pub struct LiveLayouts {
     /// This node has acknowledged this version: what it owns by later ones alone it must first give up, for whatever is
     /// here of it is from another time. It may lie outside of `versions`, and is no reason to publish.
     pub acknowledged: u64,
+    /// Whether replicas fill.
+    pub transfers: Transfers,
+}
+
+/// What becomes of the transfers of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transfers {
+    /// They go on.
+    #[default]
+    Running,
+    /// An operator has stopped them, until they are told to go on. Requests are served as before.
+    Paused,
 }
 
 impl LiveLayouts {
@@ -35,7 +49,8 @@ impl LiveLayouts {
     pub fn only(layout: Arc<Layout>) -> Self {
         let version = layout.version;
         let (versions, ending) = (vec![layout], Vec::new());
-        Self { revision: 1, versions, ending, reading: version, settled: version, acknowledged: version }
+        let transfers = Transfers::Running;
+        Self { revision: 1, versions, ending, reading: version, settled: version, acknowledged: version, transfers }
     }
 
     /// The version in force: whose nodes decide the next one.

@@ -29,5 +29,5 @@ mod tests;
 pub use effect::{ApplyError, LayoutEffect, LayoutNotice};
 pub use input::{LayoutInput, LayoutTimings};
 pub use keeper::LayoutKeeper;
-pub use live::{LiveLayouts, MAX_LIVE_LAYOUTS};
+pub use live::{LiveLayouts, MAX_LIVE_LAYOUTS, Transfers};
 pub use state::{LayoutState, LayoutStateError};

@@ -1,7 +1,7 @@
 //! What a node knows of the layouts, all of it durable.
 
 use super::acceptor::Acceptor;
-use super::live::{MAX_LIVE_LAYOUTS, counted, members};
+use super::live::{MAX_LIVE_LAYOUTS, Transfers, counted, members};
 use super::trackers::Trackers;
 use crate::base::NodeId;
 use crate::ring::{Layout, MAX_NODES};
@@ -21,6 +21,8 @@ pub struct LayoutState {
     pub(super) reading: u64,
     pub(super) trackers: Trackers,
     pub(super) acceptor: Acceptor,
+    /// How often transfers were paused and resumed, in the whole cluster; odd while they pause.
+    pub(super) pauses: u64,
 }
 
 /// A state as it is read.
@@ -31,6 +33,8 @@ struct Unchecked {
     reading: u64,
     trackers: Trackers,
     acceptor: Acceptor,
+    #[serde(default)]
+    pauses: u64,
 }
 
 /// Why bytes are no state.
@@ -60,6 +64,19 @@ impl LayoutState {
             ending: Vec::new(),
             trackers: Trackers::default(),
             acceptor: Acceptor::default(),
+            pauses: 0,
+        }
+    }
+
+    /// Whether replicas fill.
+    pub(super) fn transfers(&self) -> Transfers {
+        if self.pauses.is_multiple_of(2) { Transfers::Running } else { Transfers::Paused }
+    }
+
+    /// An operator's order. Whoever gives the one in force changes nothing.
+    pub(super) fn order(&mut self, transfers: Transfers) {
+        if self.transfers() != transfers {
+            self.pauses = self.pauses.saturating_add(1);
         }
     }
 
@@ -195,7 +212,7 @@ pub(super) fn follows(before: &Layout, after: &Layout) -> bool {
 impl TryFrom<Unchecked> for LayoutState {
     type Error = LayoutStateError;
     fn try_from(read: Unchecked) -> Result<Self, LayoutStateError> {
-        let Unchecked { versions, ending, reading, trackers, acceptor } = read;
-        LayoutState { versions, ending, reading, trackers, acceptor }.check()
+        let Unchecked { versions, ending, reading, trackers, acceptor, pauses } = read;
+        LayoutState { versions, ending, reading, trackers, acceptor, pauses }.check()
     }
 }

@@ -3,7 +3,7 @@
 use super::scene::{PARTITION, Scene, Wish, get, put, values, written};
 use crate::base::NodeId;
 use crate::causal::DotSet;
-use crate::node::{LiveLayouts, Notice};
+use crate::node::{LiveLayouts, Notice, Transfers};
 use crate::replication::{Message, Options, Sloppiness};
 use crate::ring::Layout;
 use std::sync::Arc;
@@ -95,6 +95,20 @@ fn a_new_owner_does_not_fill_before_everyone_goes_by_the_new_version() {
     for node in change.nodes() {
         change.scene.goes_by(node, change.both(1));
     }
+    change.scene.exchange();
+    assert!(!change.scene.is_complete(to));
+    change.settle_both();
+    change.scene.exchange();
+    assert!(change.scene.is_complete(to));
+}
+
+#[test]
+fn a_paused_transfer_goes_on_when_it_is_told_to() {
+    let mut change = Move::new();
+    let ([a, _], to) = (change.kept, change.to);
+    change.scene.ask(a, put("k", "1"));
+    change.settle_both();
+    change.scene.goes_by(to, LiveLayouts { transfers: Transfers::Paused, ..change.both(2) });
     change.scene.exchange();
     assert!(!change.scene.is_complete(to));
     change.settle_both();

@@ -2,7 +2,7 @@
 
 use super::answer::{self, Response};
 use super::problem::{Code, Problem};
-use crate::node::ApplyError;
+use crate::node::{ApplyError, Transfers};
 use crate::ring::ChangeError;
 use crate::runtime::layout_desk::{ChangeRequest, DeskError, LayoutDesk};
 use hyper::StatusCode;
@@ -39,6 +39,12 @@ pub(super) fn abort(desk: &LayoutDesk) -> Response {
 pub(super) async fn apply(desk: &LayoutDesk) -> Result<Response, Problem> {
     let version = desk.apply().await.map_err(problem_of)?;
     Ok(answer::json(StatusCode::OK, &json!({"layout_version": version})))
+}
+
+/// `POST /admin/layout/pause`, `POST /admin/layout/resume`
+pub(super) async fn order(desk: &LayoutDesk, transfers: Transfers) -> Result<Response, Problem> {
+    desk.order(transfers).await.map_err(problem_of)?;
+    Ok(answer::json(StatusCode::OK, &json!({"transfers": transfers})))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]

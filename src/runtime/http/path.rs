@@ -30,6 +30,10 @@ pub(super) enum Endpoint<'a> {
     LayoutChanges,
     /// `/admin/layout/plan`
     LayoutPlan,
+    /// `/admin/layout/pause`
+    LayoutPause,
+    /// `/admin/layout/resume`
+    LayoutResume,
     /// `/admin/layout/apply`
     LayoutApply,
     /// `/cluster/ring/<key>`
@@ -64,6 +68,8 @@ impl<'a> Endpoint<'a> {
             "/admin/layout/changes" => Endpoint::LayoutChanges,
             "/admin/layout/plan" => Endpoint::LayoutPlan,
             "/admin/layout/apply" => Endpoint::LayoutApply,
+            "/admin/layout/pause" => Endpoint::LayoutPause,
+            "/admin/layout/resume" => Endpoint::LayoutResume,
             later if LATER.contains(&later) || later.starts_with("/admin/") => Endpoint::Later,
             _ => Endpoint::Unknown,
         }
@@ -75,7 +81,7 @@ impl<'a> Endpoint<'a> {
             Endpoint::Value(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Endpoint::Collection => &[Method::GET, Method::HEAD, Method::POST],
             Endpoint::LayoutChanges => &[Method::POST, Method::DELETE],
-            Endpoint::LayoutApply => &[Method::POST],
+            Endpoint::LayoutApply | Endpoint::LayoutPause | Endpoint::LayoutResume => &[Method::POST],
             Endpoint::Later | Endpoint::Unknown => &[],
             _ => &[Method::GET, Method::HEAD],
         }
@@ -92,7 +98,8 @@ impl<'a> Endpoint<'a> {
             (Endpoint::Collection, "GET" | "HEAD") => "list",
             (Endpoint::Live | Endpoint::Ready, _) => "health",
             (Endpoint::Metrics, _) => "metrics",
-            (Endpoint::Layout | Endpoint::LayoutChanges | Endpoint::LayoutPlan | Endpoint::LayoutApply, _) => "admin",
+            (Endpoint::Layout | Endpoint::LayoutChanges | Endpoint::LayoutPlan, _) => "admin",
+            (Endpoint::LayoutApply | Endpoint::LayoutPause | Endpoint::LayoutResume, _) => "admin",
             (Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_), _) => "cluster",
             _ => "other",
         }

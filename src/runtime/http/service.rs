@@ -14,6 +14,7 @@ use super::read::Reader;
 use super::state::HttpState;
 use super::write::{self, Description, WriteKind};
 use crate::base::Key;
+use crate::node::Transfers;
 use crate::replication::{Command, Operation, Outcome};
 use crate::runtime::metrics;
 use base64::Engine;
@@ -72,9 +73,12 @@ impl Exchange<'_> {
             Endpoint::Cluster | Endpoint::Ring | Endpoint::Partitions | Endpoint::RingOfKey(_) => {
                 self.cluster(endpoint)
             }
-            Endpoint::Layout | Endpoint::LayoutChanges | Endpoint::LayoutPlan | Endpoint::LayoutApply => {
-                self.layout(endpoint, body).await
-            }
+            Endpoint::Layout
+            | Endpoint::LayoutChanges
+            | Endpoint::LayoutPlan
+            | Endpoint::LayoutApply
+            | Endpoint::LayoutPause
+            | Endpoint::LayoutResume => self.layout(endpoint, body).await,
             Endpoint::Later => Err(not_supported("this endpoint")),
             Endpoint::Unknown => Err(Problem::new(Code::NotFound, "there is no such endpoint; keys are under /kv/")),
         }
@@ -109,6 +113,8 @@ impl Exchange<'_> {
         match endpoint {
             Endpoint::LayoutPlan => layout::plan(desk),
             Endpoint::LayoutApply => layout::apply(desk).await,
+            Endpoint::LayoutPause => layout::order(desk, Transfers::Paused).await,
+            Endpoint::LayoutResume => layout::order(desk, Transfers::Running).await,
             Endpoint::LayoutChanges if self.method == Method::DELETE => Ok(layout::abort(desk)),
             Endpoint::LayoutChanges => {
                 let HttpState { limits, bodies, .. } = self.state;

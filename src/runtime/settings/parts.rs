@@ -51,6 +51,7 @@ impl Repair {
         Timings {
             exchange_interval: self.exchange_interval,
             hint_interval: self.hint_drain_interval,
+            fill_bytes_per_second: self.fill_rate.0,
             hint_bytes: self.hint_bytes.0,
             ..Timings::default()
         }

@@ -2,7 +2,7 @@
 
 use super::{Scene, first, next, send, tracker};
 use crate::base::NodeId;
-use crate::node::layouts::{LayoutEffect, LayoutInput, LayoutNotice, LayoutState};
+use crate::node::layouts::{LayoutEffect, LayoutInput, LayoutNotice, LayoutState, Transfers};
 use crate::replication::{LayoutDigest, LayoutMessage, LayoutNews, LayoutTracker};
 use crate::ring::Layout;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ fn news(live: &[&Arc<Layout>], sent: &[&Arc<Layout>], trackers: &[(u64, LayoutTr
             newest: newest.version,
             newest_hash: newest.hash(),
             trackers: 0,
+            pauses: 0,
         },
         versions: sent.iter().map(|layout| Arc::clone(layout)).collect(),
         reading: oldest.version,
@@ -40,6 +41,31 @@ fn equal_digests_are_silent_and_different_ones_answered() {
         panic!("{effects:?}");
     };
     assert_eq!(news.versions, []);
+}
+
+#[test]
+fn an_order_to_pause_is_told_at_once_and_the_later_of_two_counts() {
+    let one = first(&[1, 2, 3]);
+    let mut scene = Scene::of(1, &one);
+    scene.settle(LayoutInput::Peers([NodeId(2)].into()));
+    let effects = scene.settle(LayoutInput::Transfers(Transfers::Paused));
+    let told = effects.iter().any(|effect| match effect {
+        LayoutEffect::Send { message: LayoutMessage::State(news), .. } => news.digest.pauses == 1,
+        _ => false,
+    });
+    assert!(told && scene.keeper.live().transfers == Transfers::Paused);
+    scene.settle(LayoutInput::Transfers(Transfers::Paused));
+    assert_eq!(scene.keeper.digest().pauses, 1, "it was in force");
+    let resumed = |pauses| match news(&[&one], &[], &[]) {
+        LayoutMessage::State(news) => {
+            LayoutMessage::State(LayoutNews { digest: LayoutDigest { pauses, ..news.digest }, ..news })
+        }
+        other => other,
+    };
+    scene.hear(2, resumed(0));
+    assert_eq!(scene.keeper.live().transfers, Transfers::Paused, "that was before");
+    scene.hear(2, resumed(2));
+    assert_eq!(scene.keeper.live().transfers, Transfers::Running);
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! How a replica that is not complete becomes so: full listings from enough others, at a pace (PROTOCOL R6).
+
+use super::Transfers;
+use super::appends::After;
+use super::exchange::MAX_SESSIONS;
+use super::pace::{OBJECT_COST, PAGE_COST, Pace};
+use super::shard::{Shard, Turn};
+use super::timers::Timer;
+use crate::base::{Mutation, NodeId, Time, broken};
+use crate::causal::bytes_of_all;
+use crate::replication::PulledObject;
+use crate::ring::PartitionId;
+use crate::store::{Body, Published};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Between a listing's end and the next ones: those that end together are followed by others together.
+const FILL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Sessions begun together to fill: a burst as long as few clients would notice.
+const MAX_BEGUN_AT_ONCE: usize = 8;
+
+/// What was listed, and what waits for its turn.
+#[derive(Debug)]
+pub(super) struct Filling {
+    /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
+    pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
+    /// Sessions whose next page waits, no more than there are sessions.
+    waiting: VecDeque<u64>,
+    pace: Pace,
+}
+
+/// What a source of a full listing was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SourceState {
+    Complete,
+    Filling,
+}
+
+impl Filling {
+    /// Nothing was listed. So many bytes are taken in a second, at most.
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        Self { pulled: BTreeMap::new(), waiting: VecDeque::new(), pace: Pace::new(bytes_per_second) }
+    }
+
+    /// Was the partition listed from this node?
+    pub(super) fn has_listed(&self, partition: PartitionId, node: NodeId) -> bool {
+        self.pulled.get(&partition).is_some_and(|from| from.contains_key(&node))
+    }
+
+    /// A page with these objects came.
+    pub(super) fn taken(&mut self, now: Time, objects: &[PulledObject]) {
+        let bytes = |object: &PulledObject| (object.key.as_bytes().len() + bytes_of_all(&object.state.versions)) as u64;
+        self.pace.spend(now, PAGE_COST + objects.iter().map(|object| OBJECT_COST + bytes(object)).sum::<u64>());
+    }
+
+    /// Is it this node that makes the session wait?
+    pub(super) fn waits(&self, session: u64) -> bool {
+        self.waiting.contains(&session)
+    }
+
+    /// The session has ended.
+    pub(super) fn forget_session(&mut self, session: u64) {
+        self.waiting.retain(|waiting| *waiting != session);
+    }
+}
+
+impl Shard {
+    /// A full listing from this node is in the table, durably.
+    pub(super) fn listing_joined(
+        &mut self,
+        turn: &mut Turn<'_>,
+        partition: PartitionId,
+        from: NodeId,
+        state: SourceState,
+    ) {
+        self.exchange.filling.pulled.entry(partition).or_default().insert(from, state);
+        self.complete_if_pulled(turn, partition);
+        self.timers.set(turn.now.time + FILL_PAUSE, Timer::Fill);
+    }
+
+    /// Asks for the next page now; or, where a replica fills faster than it may, later.
+    pub(super) fn pull_in_turn(&mut self, turn: &mut Turn<'_>, id: u64) {
+        let Some(partition) = self.exchange.partition_of(id) else { return };
+        let fills = !self.replica(partition).table.complete;
+        if fills && self.fills_pause() {
+            return self.exchange.filling.waiting.push_back(id);
+        }
+        match self.exchange.filling.pace.busy_until(turn.now.time).filter(|_| fills) {
+            Some(free_at) => {
+                self.exchange.filling.waiting.push_back(id);
+                self.timers.set(free_at, Timer::Fill);
+            }
+            None => self.pull(turn, id),
+        }
+    }
+
+    /// Listings have ended: asks for the clocks of as many other partitions that fill as sessions may be begun. Where
+    /// nothing was joined, the next round comes soon enough.
+    pub(super) fn fill_on(&mut self, turn: &mut Turn<'_>) {
+        if self.fills_pause() {
+            return;
+        }
+        if let Some(free_at) = self.exchange.filling.pace.busy_until(turn.now.time) {
+            return self.timers.set(free_at, Timer::Fill);
+        }
+        if let Some(id) = self.exchange.filling.waiting.pop_front() {
+            self.timers.set(turn.now.time + FILL_PAUSE, Timer::Fill);
+            return self.pull(turn, id);
+        }
+        let room = MAX_SESSIONS.saturating_sub(self.exchange.running());
+        if room < MAX_SESSIONS / 2 {
+            return;
+        }
+        let mut filling = self.own_partitions();
+        filling.retain(|partition| !self.exchange.pulls(*partition) && !self.replica(*partition).table.complete);
+        self.random.shuffle(&mut filling);
+        let mut asks: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
+        let sources = filling.into_iter().filter_map(|partition| Some((self.next_source(partition)?, partition)));
+        sources
+            .take(room.min(MAX_BEGUN_AT_ONCE))
+            .for_each(|(peer, partition)| asks.entry(peer).or_default().push(partition));
+        for (peer, partitions) in asks {
+            self.query_clocks(turn, peer, &partitions);
+        }
+    }
+
+    /// Has an operator stopped all filling?
+    pub(super) fn fills_pause(&self) -> bool {
+        self.view.layouts.transfers == Transfers::Paused
+    }
+
+    /// Whom to list a filling partition from next.
+    fn next_source(&self, partition: PartitionId) -> Option<NodeId> {
+        let pulled = self.exchange.filling.pulled.get(&partition);
+        let mut owners = self.view.layout().primaries(partition).iter().copied();
+        let asked = |node: NodeId| pulled.is_some_and(|pulled| pulled.contains_key(&node));
+        let open = |node: &NodeId| *node != self.me.node && self.view.is_up(*node) && !asked(*node);
+        owners.find(open).filter(|_| self.may_fill(partition))
+    }
+
+    pub(super) fn complete_if_pulled(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        if !self.replica(partition).table.complete && self.has_pulled_enough(partition) {
+            self.append(turn, partition, Body::Complete, Published::default(), After::Nothing);
+        }
+    }
+
+    /// Full listings from N-W+1 complete others, or from all others: nothing else exists to learn
+    /// (PROTOCOL R6; docs/decisions/0003). The others are the owners by the version that reads go by, but for those
+    /// that the operator declared dead.
+    fn has_pulled_enough(&self, partition: PartitionId) -> bool {
+        let owners = self.view.layout().primaries(partition);
+        let there = |node: &&NodeId| **node != self.me.node && !self.view.layouts.declared_dead(**node);
+        let others: Vec<NodeId> = owners.iter().filter(there).copied().collect();
+        let majority = owners.len() / 2 + 1;
+        let needed = if broken(Mutation::OneSource) { 1 } else { owners.len() - majority + 1 };
+        let Some(pulled) = self.exchange.filling.pulled.get(&partition) else {
+            return others.is_empty() && self.may_fill(partition);
+        };
+        let complete = others.iter().filter(|node| pulled.get(node) == Some(&SourceState::Complete)).count();
+        complete >= needed || others.iter().all(|node| pulled.contains_key(node))
+    }
+
+    /// Partitions that do not count towards R yet.
+    pub(super) fn filling(&mut self) -> Vec<PartitionId> {
+        let mine = self.own_partitions();
+        mine.into_iter().filter(|partition| !self.replica(*partition).is_whole()).collect()
+    }
+
+    /// What was pulled before a clock became void says nothing of it any more.
+    pub(super) fn forget_pulled(&mut self, partition: PartitionId) {
+        self.exchange.filling.pulled.remove(&partition);
+    }
+}

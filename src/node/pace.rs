@@ -1,0 +1,53 @@
+//! How fast replicas fill: clients come first.
+
+use crate::base::Time;
+use std::time::Duration;
+
+/// What a page of a listing takes besides its objects: two messages, and a record of its own at the end.
+pub(super) const PAGE_COST: u64 = 4 << 10;
+
+/// What an object takes besides its bytes: it is looked for, merged, appended and indexed.
+pub(super) const OBJECT_COST: u64 = 256;
+
+/// A rate kept on average: whatever was taken is paid for before more is asked for. Nothing is saved up, so that an
+/// idle hour is not followed by a flood.
+#[derive(Debug)]
+pub(super) struct Pace {
+    bytes_per_second: u64,
+    free_at: Time,
+}
+
+impl Pace {
+    /// At so many bytes a second, at least one.
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second: bytes_per_second.max(1), free_at: Time::default() }
+    }
+
+    /// So many bytes were taken.
+    pub(super) fn spend(&mut self, now: Time, bytes: u64) {
+        let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_second;
+        self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
+    }
+
+    /// When more may be asked for, if not now.
+    pub(super) fn busy_until(&self, now: Time) -> Option<Time> {
+        (self.free_at > now).then_some(self.free_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_paid_for_and_nothing_is_saved_up() {
+        let mut pace = Pace::new(1_000);
+        assert_eq!(pace.busy_until(Time(5)), None);
+        pace.spend(Time(0), 500);
+        pace.spend(Time(0), 500);
+        assert_eq!(pace.busy_until(Time(0)), Some(Time(1_000_000)));
+        assert_eq!(pace.busy_until(Time(1_000_000)), None);
+        pace.spend(Time(9_000_000), 1);
+        assert_eq!(pace.busy_until(Time(9_000_000)), Some(Time(9_001_000)));
+    }
+}
