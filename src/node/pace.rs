@@ -4,10 +4,11 @@ use crate::base::Time;
 use std::time::Duration;
 
 /// What a page of a listing takes besides its objects: two messages, and a record of its own at the end.
-pub(super) const PAGE_COST: u64 = 4 << 10;
+pub(super) const PAGE_COST: u64 = 8 << 10;
 
-/// What an object takes besides its bytes: it is looked for, merged, appended and indexed.
-pub(super) const OBJECT_COST: u64 = 256;
+/// What an object takes besides its bytes: it is read, looked for, merged, appended and indexed, some tens of microseconds
+/// of a core in all.
+pub(super) const OBJECT_COST: u64 = 1536;
 
 /// A rate kept on average: whatever was taken is paid for before more is asked for. Nothing is saved up, so that an
 /// idle hour is not followed by a flood.
