@@ -178,7 +178,8 @@ impl Shard {
             clocks.push(ClockEntry {
                 partition: *partition,
                 clock_hash: replica.shown_clock().hash64(),
-                data_hash: table.leftovers.is_empty().then_some(table.hash),
+                // What fills has data and a clock that need not belong together yet.
+                data_hash: (table.complete && table.leftovers.is_empty()).then_some(table.hash),
                 need,
             });
         }

@@ -48,7 +48,8 @@ impl Shard {
             let clock = replica.shown_clock().clone();
             let (table, complete, voids) = (&replica.table, replica.is_whole(), replica.voids());
             let equal = clock.hash64() == entry.clock_hash;
-            let unequal = table.leftovers.is_empty() && entry.data_hash.is_some_and(|hash| hash != table.hash);
+            let comparable = complete && table.leftovers.is_empty();
+            let unequal = comparable && entry.data_hash.is_some_and(|hash| hash != table.hash);
             if equal && unequal {
                 // Reported all the same: the asker lists, and what one of the two has superseded goes.
                 turn.notice(super::Notice::DataHashesDiffer);

@@ -224,7 +224,7 @@ pub struct ClockEntry {
     pub partition: PartitionId,
     /// Hash of the asker's durable clock.
     pub clock_hash: u64,
-    /// Hash of the asker's data, if it has no leftovers there (PROTOCOL R20).
+    /// Hash of the asker's data, if it is complete and has no leftovers there (PROTOCOL R20).
     pub data_hash: Option<u64>,
     /// Why the asker asks.
     pub need: ClockNeed,
