@@ -243,8 +243,9 @@ impl Shard {
         }
         let listed = self.exchange.filling.has_listed(partition, peer);
         let counted = self.view.layout().is_primary(partition, peer);
-        if filling && !(self.may_fill(partition) && counted && !self.fills_pause()) {
-            // Nothing of it would make this replica complete.
+        let now = !self.fills_pause() && !self.exchange.filling.has_enough();
+        if filling && !(self.may_fill(partition) && counted && now) {
+            // Nothing of it would make this replica complete, or not now.
             return;
         }
         let listing = (filling && !listed) || need == Need::Data;

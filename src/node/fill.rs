@@ -20,12 +20,15 @@ const FILL_PAUSE: Duration = Duration::from_millis(10);
 /// Sessions begun together to fill: a burst as long as few clients would notice.
 const MAX_BEGUN_AT_ONCE: usize = 8;
 
+/// Sessions that wait for their turn, at most: the rest of a shard's sessions are for repair, which is not paced.
+const MAX_WAITING: usize = MAX_SESSIONS / 2;
+
 /// What was listed, and what waits for its turn.
 #[derive(Debug)]
 pub(super) struct Filling {
     /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
     pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
-    /// Sessions whose next page waits, no more than there are sessions.
+    /// Sessions whose next page waits.
     waiting: VecDeque<u64>,
     pace: Pace,
 }
@@ -52,6 +55,11 @@ impl Filling {
     pub(super) fn taken(&mut self, now: Time, objects: &[PulledObject]) {
         let bytes = |object: &PulledObject| (object.key.as_bytes().len() + bytes_of_all(&object.state.versions)) as u64;
         self.pace.spend(now, PAGE_COST + objects.iter().map(|object| OBJECT_COST + bytes(object)).sum::<u64>());
+    }
+
+    /// Do enough sessions wait already?
+    pub(super) fn has_enough(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING
     }
 
     /// Is it this node that makes the session wait?
@@ -84,7 +92,8 @@ impl Shard {
         let Some(partition) = self.exchange.partition_of(id) else { return };
         let fills = !self.replica(partition).table.complete;
         if fills && self.fills_pause() {
-            return self.exchange.filling.waiting.push_back(id);
+            // What was applied stays; a session that waits for an operator would keep others from repair.
+            return self.abort_session(turn, id);
         }
         match self.exchange.filling.pace.busy_until(turn.now.time).filter(|_| fills) {
             Some(free_at) => {
@@ -99,7 +108,8 @@ impl Shard {
     /// nothing was joined, the next round comes soon enough.
     pub(super) fn fill_on(&mut self, turn: &mut Turn<'_>) {
         if self.fills_pause() {
-            return;
+            let waiting = std::mem::take(&mut self.exchange.filling.waiting);
+            return waiting.into_iter().for_each(|id| self.abort_session(turn, id));
         }
         if let Some(free_at) = self.exchange.filling.pace.busy_until(turn.now.time) {
             return self.timers.set(free_at, Timer::Fill);
