@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Sessions at once in one shard: repair yields to clients, and what waits is asked for next round.
-pub(super) const MAX_SESSIONS: usize = 32;
+const MAX_SESSIONS: usize = 32;
 
 /// Rounds whose answer is awaited. Answers to older ones are ignored: clocks grow stale.
 const MAX_ROUNDS: usize = 64;
@@ -118,9 +118,9 @@ impl Exchange {
         Self { rounds, sessions, pulls, filling: Filling::new(fill_bytes_per_second) }
     }
 
-    /// How many sessions run.
-    pub(super) fn running(&self) -> usize {
-        self.sessions.len()
+    /// The partitions that sessions are about.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.sessions.values().map(|session| session.partition)
     }
 
     /// The partition that a session is about.
@@ -146,7 +146,7 @@ impl Shard {
         // So may the one that voids a clock.
         self.void_damaged(turn);
         let peers: Vec<NodeId> = peers.into_iter().collect();
-        let chosen = if filling || self.leaves_something() {
+        let chosen = if (filling && !self.fills_pause()) || self.leaves_something() {
             peers
         } else {
             self.random.pick(&peers).copied().into_iter().collect()
@@ -169,7 +169,7 @@ impl Shard {
         let mut clocks = Vec::new();
         let view = std::sync::Arc::clone(&self.view);
         for partition in mine.iter().filter(|p| view.layouts.is_replica(**p, peer)) {
-            let listed = self.exchange.filling.has_listed(*partition, peer);
+            let listed = self.exchange.filling.listed_as(*partition, peer) == Some(SourceState::Complete);
             let leaving = self.is_leaving(*partition);
             let replica = self.replica(*partition);
             let enough = (replica.table.complete || listed) && !leaving;
@@ -179,12 +179,14 @@ impl Shard {
                 partition: *partition,
                 clock_hash: replica.shown_clock().hash64(),
                 // What fills has data and a clock that need not belong together yet.
-                data_hash: (table.complete && table.leftovers.is_empty()).then_some(table.hash),
+                data_hash: (replica.is_whole() && table.leftovers.is_empty()).then_some(table.hash),
                 need,
             });
         }
         let session = self.number();
-        let asked = clocks.iter().map(|entry| (entry.partition, entry.clock_hash)).collect();
+        // Of these alone a report of an equal clock says that the data differ: others are reported in any case.
+        let compared = |entry: &&ClockEntry| entry.need == ClockNeed::Difference && entry.data_hash.is_some();
+        let asked = clocks.iter().filter(compared).map(|entry| (entry.partition, entry.clock_hash)).collect();
         self.exchange.rounds.insert(session, Round { peer, asked });
         while self.exchange.rounds.len() > MAX_ROUNDS {
             self.exchange.rounds.pop_first();
@@ -241,10 +243,11 @@ impl Shard {
             // it knows what the others know, and then its dots are taken.
             return;
         }
-        let listed = self.exchange.filling.has_listed(partition, peer);
+        // What was listed from a source that filled itself is listed again once it is complete.
+        let listed_as = self.exchange.filling.listed_as(partition, peer);
+        let listed = listed_as == Some(SourceState::Complete) || (listed_as.is_some() && !complete);
         let counted = self.view.layout().is_primary(partition, peer);
-        let now = !self.fills_pause() && !self.exchange.filling.has_enough();
-        if filling && !(self.may_fill(partition) && counted && now) {
+        if filling && !(self.may_fill(partition) && counted && self.fill_room() > 0) {
             // Nothing of it would make this replica complete, or not now.
             return;
         }
@@ -282,7 +285,8 @@ impl Shard {
 
     pub(super) fn pull(&mut self, turn: &mut Turn<'_>, id: u64) {
         let actor = self.me.actor;
-        let Some(session) = self.exchange.sessions.get(&id) else { return };
+        let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
+        session.progress_at = turn.now.time;
         let (peer, partition) = (session.peer, session.partition);
         let (dots, listing_from) = match &session.mode {
             Mode::Dots(dots) => (dots.clone(), None),
@@ -304,15 +308,21 @@ impl Shard {
             return self.abort_session(turn, id);
         }
         session.progress_at = turn.now.time;
-        if !matches!(session.mode, Mode::Dots(_)) {
-            self.exchange.filling.taken(turn.now.time, &batch.objects);
-        }
+        let partition = session.partition;
         if broken(Mutation::LateJoinClock) {
             batch.objects.iter().for_each(|object| session.clock.union(&object.state.context));
         }
-        match session.mode {
-            Mode::Dots(_) => self.dots_pulled(turn, id, batch),
-            Mode::Listing(at) => self.listing_pulled(turn, id, at, batch),
+        let listing_from = match session.mode {
+            Mode::Dots(_) => None,
+            Mode::Listing(at) => Some(at),
+        };
+        // Only what waits for the pace is charged to it: repair must not make filling wait for ever.
+        if self.fills(partition) {
+            self.exchange.filling.taken(turn.now.time, &batch.objects);
+        }
+        match listing_from {
+            None => self.dots_pulled(turn, id, batch),
+            Some(at) => self.listing_pulled(turn, id, at, batch),
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::Transfers;
 use super::appends::After;
-use super::exchange::MAX_SESSIONS;
 use super::pace::{OBJECT_COST, PAGE_COST, Pace};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
@@ -15,13 +14,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Between a listing's end and the next ones: those that end together are followed by others together.
-const FILL_PAUSE: Duration = Duration::from_millis(10);
+const FILL_GAP: Duration = Duration::from_millis(10);
 
-/// Sessions begun together to fill: a burst as long as few clients would notice.
-const MAX_BEGUN_AT_ONCE: usize = 8;
-
-/// Sessions that wait for their turn, at most: the rest of a shard's sessions are for repair, which is not paced.
-const MAX_WAITING: usize = MAX_SESSIONS / 2;
+/// Sessions at once in one shard that fill: their pages come as a burst that few clients notice, and the rest of the
+/// shard's sessions are for repair, which is not paced.
+const MAX_FILLING: usize = 8;
 
 /// What was listed, and what waits for its turn.
 #[derive(Debug)]
@@ -46,20 +43,15 @@ impl Filling {
         Self { pulled: BTreeMap::new(), waiting: VecDeque::new(), pace: Pace::new(bytes_per_second) }
     }
 
-    /// Was the partition listed from this node?
-    pub(super) fn has_listed(&self, partition: PartitionId, node: NodeId) -> bool {
-        self.pulled.get(&partition).is_some_and(|from| from.contains_key(&node))
+    /// What this node was when the partition was listed from it, if it was.
+    pub(super) fn listed_as(&self, partition: PartitionId, node: NodeId) -> Option<SourceState> {
+        self.pulled.get(&partition)?.get(&node).copied()
     }
 
     /// A page with these objects came.
     pub(super) fn taken(&mut self, now: Time, objects: &[PulledObject]) {
         let bytes = |object: &PulledObject| (object.key.as_bytes().len() + bytes_of_all(&object.state.versions)) as u64;
         self.pace.spend(now, PAGE_COST + objects.iter().map(|object| OBJECT_COST + bytes(object)).sum::<u64>());
-    }
-
-    /// Do enough sessions wait already?
-    pub(super) fn has_enough(&self) -> bool {
-        self.waiting.len() >= MAX_WAITING
     }
 
     /// Is it this node that makes the session wait?
@@ -84,13 +76,13 @@ impl Shard {
     ) {
         self.exchange.filling.pulled.entry(partition).or_default().insert(from, state);
         self.complete_if_pulled(turn, partition);
-        self.timers.set(turn.now.time + FILL_PAUSE, Timer::Fill);
+        self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
     }
 
     /// Asks for the next page now; or, where a replica fills faster than it may, later.
     pub(super) fn pull_in_turn(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(partition) = self.exchange.partition_of(id) else { return };
-        let fills = !self.replica(partition).table.complete;
+        let fills = self.fills(partition);
         if fills && self.fills_pause() {
             // What was applied stays; a session that waits for an operator would keep others from repair.
             return self.abort_session(turn, id);
@@ -115,11 +107,11 @@ impl Shard {
             return self.timers.set(free_at, Timer::Fill);
         }
         if let Some(id) = self.exchange.filling.waiting.pop_front() {
-            self.timers.set(turn.now.time + FILL_PAUSE, Timer::Fill);
+            self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
             return self.pull(turn, id);
         }
-        let room = MAX_SESSIONS.saturating_sub(self.exchange.running());
-        if room < MAX_SESSIONS / 2 {
+        let room = self.fill_room();
+        if room == 0 {
             return;
         }
         let mut filling = self.own_partitions();
@@ -127,12 +119,21 @@ impl Shard {
         self.random.shuffle(&mut filling);
         let mut asks: BTreeMap<NodeId, Vec<PartitionId>> = BTreeMap::new();
         let sources = filling.into_iter().filter_map(|partition| Some((self.next_source(partition)?, partition)));
-        sources
-            .take(room.min(MAX_BEGUN_AT_ONCE))
-            .for_each(|(peer, partition)| asks.entry(peer).or_default().push(partition));
+        sources.take(room).for_each(|(peer, partition)| asks.entry(peer).or_default().push(partition));
         for (peer, partitions) in asks {
             self.query_clocks(turn, peer, &partitions);
         }
+    }
+
+    /// Is the replica still to be filled?
+    pub(super) fn fills(&self, partition: PartitionId) -> bool {
+        self.replicas.get(&partition).is_some_and(|replica| !replica.table.complete)
+    }
+
+    /// How many sessions that fill may be begun.
+    pub(super) fn fill_room(&self) -> usize {
+        let filling = self.exchange.partitions().filter(|partition| self.fills(*partition)).count();
+        if self.fills_pause() { 0 } else { MAX_FILLING.saturating_sub(filling) }
     }
 
     /// Has an operator stopped all filling?

@@ -102,7 +102,7 @@ pub(in crate::cli) struct Abort {
     asked: Asked,
 }
 
-/// Stop the transfers of changes in the whole cluster; requests are served as before
+/// Stop all filling of replicas in the whole cluster, new, moved and damaged ones; requests are served as before
 #[derive(clap::Args)]
 pub(in crate::cli) struct Pause {
     #[command(flatten)]

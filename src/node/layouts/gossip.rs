@@ -20,6 +20,9 @@ const MAX_TOLD_AT_ONCE: usize = 16;
 /// is left out.
 const CORRECTION_PAUSE: Duration = Duration::from_millis(200);
 
+/// More orders than operators ever give: a greater count is not one, and would be the last word for ever.
+const MAX_PAUSES: u64 = 1 << 32;
+
 impl LayoutKeeper {
     /// A digest to one random peer, when it is time.
     pub(super) fn gossip(&mut self, turn: &mut Turn<'_>) {
@@ -215,5 +218,5 @@ fn is_sound(news: &LayoutNews) -> bool {
     let chain = versions.iter().zip(versions.iter().skip(1)).all(|(before, after)| follows(before, after));
     let ends = versions.last().is_none_or(|last| last.version == digest.newest);
     let begins = versions.first().is_none_or(|first| first.version >= digest.oldest);
-    span && chain && ends && begins
+    span && chain && ends && begins && digest.pauses <= MAX_PAUSES
 }
