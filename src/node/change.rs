@@ -20,9 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keys of lost partitions removed at once. With the pause below at most ten thousand a second: a few hundredths of a
-/// core, and of the disk's writes less than clients take.
-const MAX_GIVEN_UP_AT_ONCE: usize = 256;
+/// Keys of lost partitions removed at once: a millisecond or two that clients wait.
+const MAX_GIVEN_UP_AT_ONCE: usize = 64;
+
+/// Between two such removals. At most 6,400 keys a second: a few hundredths of a core, and of the disk's writes less
+/// than clients take.
+const GIVE_UP_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Between two looks at what a change still needs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -192,7 +195,9 @@ impl Shard {
             turn.effects.push(Effect::Filled { shard: self.me.shard, revision, version });
         }
         self.remove_lost(turn);
-        if !drained || self.change.filled != layouts.newest().version || !self.change.lost.is_empty() {
+        if !self.change.lost.is_empty() {
+            self.timers.set(turn.now.time + GIVE_UP_INTERVAL, Timer::Layouts);
+        } else if !drained || self.change.filled != layouts.newest().version {
             self.timers.set(turn.now.time + LOOK_INTERVAL, Timer::Layouts);
         }
     }
@@ -241,10 +246,15 @@ impl Shard {
     }
 
     /// A node that leaves the cluster takes no hint with it either.
-    pub(super) fn leaves_something(&self) -> bool {
+    fn leaves_something(&self) -> bool {
         let leaves = self.view.layouts.newest().node(self.me.node).is_none();
-        let uncovered = |partition: &PartitionId| self.is_leaving(*partition) && !self.is_covered(*partition);
-        (leaves && !self.hints.is_empty()) || self.partitions().iter().any(uncovered)
+        (leaves && !self.hints.is_empty())
+            || self.partitions().into_iter().any(|partition| self.is_uncovered(partition))
+    }
+
+    /// Is this node leaving the partition, and may it have something of it that too few others have?
+    pub(super) fn is_uncovered(&self, partition: PartitionId) -> bool {
+        self.is_leaving(partition) && !self.is_covered(partition)
     }
 
     /// Reads some slots of lost partitions, to take their keys out of the table. Each is one small record; what the

@@ -128,6 +128,11 @@ impl Exchange {
         self.sessions.get(&session).map(|session| session.partition)
     }
 
+    /// The partitions of which a page is under way.
+    pub(super) fn pulled_now(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.pulls.values().filter_map(|session| self.partition_of(*session))
+    }
+
     /// Is the partition being pulled?
     pub(super) fn pulls(&self, partition: PartitionId) -> bool {
         self.sessions.values().any(|session| session.partition == partition)
@@ -135,10 +140,10 @@ impl Exchange {
 }
 
 impl Shard {
-    /// Asks one peer for the clocks of all shared partitions; while filling, every peer.
+    /// Asks one peer for the clocks of all shared partitions, and every peer for those of partitions that fill or are
+    /// being left.
     pub(super) fn exchange_round(&mut self, turn: &mut Turn<'_>) {
         let mine = self.own_partitions();
-        let filling = mine.iter().any(|partition| !self.replica(*partition).counts());
         let mut peers: BTreeSet<NodeId> = mine.iter().flat_map(|partition| self.replicas(*partition)).collect();
         peers.retain(|node| *node != self.me.node && self.view.is_up(*node));
         // A single replica has nobody to learn from; a record of completion may have failed.
@@ -146,17 +151,23 @@ impl Shard {
         // So may the one that voids a clock.
         self.void_damaged(turn);
         let peers: Vec<NodeId> = peers.into_iter().collect();
-        let chosen = if (filling && !self.fills_pause()) || self.leaves_something() {
-            peers
-        } else {
-            self.random.pick(&peers).copied().into_iter().collect()
-        };
-        for peer in chosen {
-            self.query_clocks(turn, peer, &mine);
+        let (routine, pressing) = (self.random.pick(&peers).copied(), self.pressing(&mine));
+        for peer in peers {
+            let asked = if Some(peer) == routine { &mine } else { &pressing };
+            if !asked.is_empty() {
+                self.query_clocks(turn, peer, asked);
+            }
         }
         let interval = self.timings.exchange_interval;
         let jitter = Duration::from_micros(self.random.below(interval.as_micros() as u64 / 4 + 1));
         self.timers.set(turn.now.time + interval + jitter, Timer::Exchange);
+    }
+
+    /// The partitions that a change of the layout, or a damage, waits for.
+    fn pressing(&mut self, mine: &[PartitionId]) -> Vec<PartitionId> {
+        let pause = self.fills_pause();
+        let fills = |shard: &mut Shard, partition| !pause && !shard.replica(partition).counts();
+        mine.iter().copied().filter(|partition| self.is_uncovered(*partition) || fills(self, *partition)).collect()
     }
 
     pub(super) fn own_partitions(&self) -> Vec<PartitionId> {
@@ -170,9 +181,9 @@ impl Shard {
         let view = std::sync::Arc::clone(&self.view);
         for partition in mine.iter().filter(|p| view.layouts.is_replica(**p, peer)) {
             let listed = self.exchange.filling.listed_as(*partition, peer) == Some(SourceState::Complete);
-            let leaving = self.is_leaving(*partition);
+            let uncovered = self.is_uncovered(*partition);
             let replica = self.replica(*partition);
-            let enough = (replica.table.complete || listed) && !leaving;
+            let enough = (replica.table.complete || listed) && !uncovered;
             let need = if enough { ClockNeed::Difference } else { ClockNeed::Listing };
             let table = &replica.table;
             clocks.push(ClockEntry {
@@ -318,7 +329,7 @@ impl Shard {
         };
         // Only what waits for the pace is charged to it: repair must not make filling wait for ever.
         if self.fills(partition) {
-            self.exchange.filling.taken(turn.now.time, &batch.objects);
+            self.page_taken(turn, &batch.objects);
         }
         match listing_from {
             None => self.dots_pulled(turn, id, batch),
@@ -504,6 +515,8 @@ impl Shard {
             self.exchange.pulls.retain(|_, session| *session != id);
             self.exchange.filling.forget_session(id);
             turn.notice(Notice::ExchangeAborted);
+            // Its page may have been what others waited for.
+            self.pull_waiting(turn);
         }
     }
 

@@ -16,9 +16,13 @@ use std::time::Duration;
 /// Between a listing's end and the next ones: those that end together are followed by others together.
 const FILL_GAP: Duration = Duration::from_millis(10);
 
-/// Sessions at once in one shard that fill: their pages come as a burst that few clients notice, and the rest of the
-/// shard's sessions are for repair, which is not paced.
+/// Sessions at once in one shard that fill: enough that pages keep coming while some join, and the rest of the shard's
+/// sessions are for repair, which is not paced.
 const MAX_FILLING: usize = 8;
+
+/// Pages under way to them: one is applied while the next is read at its source. Eight that came together held every
+/// client of the shard up for 40 ms.
+const MAX_PAGES: usize = 2;
 
 /// What was listed, and what waits for its turn.
 #[derive(Debug)]
@@ -79,36 +83,55 @@ impl Shard {
         self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
     }
 
-    /// Asks for the next page now; or, where a replica fills faster than it may, later.
+    /// Asks for the next page now; or, where a replica fills, as soon as it may.
     pub(super) fn pull_in_turn(&mut self, turn: &mut Turn<'_>, id: u64) {
         let Some(partition) = self.exchange.partition_of(id) else { return };
-        let fills = self.fills(partition);
-        if fills && self.fills_pause() {
+        if !self.fills(partition) {
+            return self.pull(turn, id);
+        }
+        if self.fills_pause() {
             // What was applied stays; a session that waits for an operator would keep others from repair.
             return self.abort_session(turn, id);
         }
-        match self.exchange.filling.pace.busy_until(turn.now.time).filter(|_| fills) {
-            Some(free_at) => {
-                self.exchange.filling.waiting.push_back(id);
-                self.timers.set(free_at, Timer::Fill);
+        self.exchange.filling.waiting.push_back(id);
+        self.pull_waiting(turn);
+    }
+
+    /// A page for a replica that fills has come.
+    pub(super) fn page_taken(&mut self, turn: &mut Turn<'_>, objects: &[PulledObject]) {
+        self.exchange.filling.taken(turn.now.time, objects);
+        self.pull_waiting(turn);
+    }
+
+    /// Asks for the pages that wait: so many at once, at the pace.
+    pub(super) fn pull_waiting(&mut self, turn: &mut Turn<'_>) {
+        while !self.exchange.filling.waiting.is_empty() && self.pages_under_way() < MAX_PAGES {
+            if let Some(free_at) = self.exchange.filling.pace.busy_until(turn.now.time) {
+                return self.timers.set(free_at, Timer::Fill);
             }
-            None => self.pull(turn, id),
+            let Some(id) = self.exchange.filling.waiting.pop_front() else { return };
+            self.pull(turn, id);
         }
     }
 
-    /// Listings have ended: asks for the clocks of as many other partitions that fill as sessions may be begun. Where
-    /// nothing was joined, the next round comes soon enough.
+    fn pages_under_way(&self) -> usize {
+        self.exchange.pulled_now().filter(|partition| self.fills(*partition)).count()
+    }
+
+    /// Pages may be asked for, or listings have ended: then the clocks of as many other partitions that fill are asked
+    /// for as sessions may be begun. Where nothing was joined, the next round comes soon enough.
     pub(super) fn fill_on(&mut self, turn: &mut Turn<'_>) {
         if self.fills_pause() {
             let waiting = std::mem::take(&mut self.exchange.filling.waiting);
             return waiting.into_iter().for_each(|id| self.abort_session(turn, id));
         }
+        self.pull_waiting(turn);
+        if self.exchange.filling.waiting.len() >= MAX_PAGES {
+            // Others would only wait with them, for clocks that grow stale.
+            return;
+        }
         if let Some(free_at) = self.exchange.filling.pace.busy_until(turn.now.time) {
             return self.timers.set(free_at, Timer::Fill);
-        }
-        if let Some(id) = self.exchange.filling.waiting.pop_front() {
-            self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
-            return self.pull(turn, id);
         }
         let room = self.fill_room();
         if room == 0 {

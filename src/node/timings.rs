@@ -21,8 +21,8 @@ pub struct Timings {
     pub silence: Duration,
     /// The shortest wait before another replica is asked besides the first.
     pub hedge_floor: Duration,
-    /// Most objects in one answer of an exchange, and so in one page of a listing: a round trip's worth, small
-    /// enough to let clients through between.
+    /// Most objects in one answer of an exchange, and so in one page of a listing: some milliseconds at
+    /// either end, for which clients wait.
     pub page_objects: usize,
     /// Most recent dots remembered per partition, at most 1,024. An exchange that misses older ones falls back to a
     /// full listing.
@@ -44,7 +44,7 @@ impl Default for Timings {
             hint_patience: Duration::from_secs(2),
             silence: Duration::from_millis(10),
             hedge_floor: Duration::from_millis(2),
-            page_objects: 256,
+            page_objects: 64,
             recent_dots: 1024,
             fill_bytes_per_second: 8 << 20,
             hint_bytes: 256 << 20,
