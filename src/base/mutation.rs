@@ -55,6 +55,7 @@ pub enum Mutation {
     GainedCountsAtOnce,
     LeaverUncovered,
     SessionOutlivesVoid,
+    RestUnsound,
 }
 
 impl Mutation {
@@ -108,6 +109,7 @@ impl Mutation {
         (Mutation::GainedCountsAtOnce, "gained-counts-at-once", "R6"),
         (Mutation::LeaverUncovered, "leaver-uncovered", "R6"),
         (Mutation::SessionOutlivesVoid, "session-outlives-void", "R7"),
+        (Mutation::RestUnsound, "rest-unsound", "R6"),
     ];
 
     /// The mutation of this name.

@@ -82,7 +82,7 @@ impl Shard {
             match self.holding(partition) {
                 Holding::Kept => {}
                 Holding::Gained if self.replica(partition).is_whole() => self.give_up(turn, partition),
-                Holding::Gained => self.forget_pulled_before(turn, partition),
+                Holding::Gained => self.fill_anew(turn, partition),
                 Holding::Lost if self.replicas.contains_key(&partition) => {
                     self.change.lost.insert(partition);
                     self.abort_sessions_of(turn, partition);
@@ -120,9 +120,18 @@ impl Shard {
     /// The clock claims nothing from here on (PROTOCOL R8); data go later. The counter stays.
     fn give_up(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
         self.forget_pulled_before(turn, partition);
+        self.exchange.filling.begins_void(partition);
         self.void_writes(turn, partition);
         let body = Body::Reset { clock: DotSet::EMPTY };
         self.append(turn, partition, body, Published::default(), After::Nothing);
+    }
+
+    /// A partition that was gained did not count before either.
+    fn fill_anew(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {
+        self.forget_pulled_before(turn, partition);
+        if self.replica(partition).pending_clock().is_empty() {
+            self.exchange.filling.begins_void(partition);
+        }
     }
 
     /// What was pulled under earlier layouts does not make it complete under these.

@@ -82,6 +82,8 @@ struct Session {
 enum Need {
     /// The peer has seen dots that this replica has not, or this one fills.
     Dots,
+    /// This replica fills, and lacks no more of what the peer has than the dots that its clock lacks.
+    Rest,
     /// Equal clocks over different data.
     Data,
 }
@@ -262,7 +264,15 @@ impl Shard {
             // Nothing of it would make this replica complete, or not now.
             return;
         }
-        let listing = (filling && !listed) || need == Need::Data;
+        let rest = filling && !listed && complete && self.exchange.filling.lacks_dots_alone(partition);
+        if rest && missing.is_empty() {
+            // Not before they are durable: an append that fails takes its dots out of the pending clock again.
+            if clock.difference(&self.replica(partition).table.clock).is_empty() {
+                self.source_joined(turn, partition, peer, SourceState::Complete);
+            }
+            return;
+        }
+        let listing = (filling && !listed && !rest) || need == Need::Data;
         if missing.is_empty() && !listing {
             return;
         }
@@ -279,7 +289,7 @@ impl Shard {
             source_state: if complete { SourceState::Complete } else { SourceState::Filling },
             partition,
             clock,
-            need,
+            need: if rest { Need::Rest } else { need },
             mode: if listing { Mode::Listing(0) } else { Mode::Dots(missing) },
             stage: Stage::Pulling,
             applying: 0,
@@ -369,7 +379,7 @@ impl Shard {
         }
         // Where clocks are equal and data differ, some clock claims more than its data show: then "I hold
         // nothing of it" is no proof that a key was deleted, and must not delete it here (PROTOCOL R20).
-        let listed = (session.need == Need::Dots).then_some(range);
+        let listed = (session.need != Need::Data).then_some(range);
         self.take_batch(turn, id, batch.objects, listed);
     }
 
@@ -491,10 +501,11 @@ impl Shard {
     pub(super) fn joined(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64) {
         let Some(session) = self.exchange.sessions.remove(&id) else { return };
         turn.notice(Notice::ExchangeJoined);
-        if self.replica(partition).table.complete || !matches!(session.mode, Mode::Listing(_)) {
-            return;
+        self.exchange.filling.joined(partition, session.source_state);
+        let full = matches!(session.mode, Mode::Listing(_)) || session.need == Need::Rest;
+        if full && !self.replica(partition).table.complete {
+            self.source_joined(turn, partition, session.peer, session.source_state);
         }
-        self.listing_joined(turn, partition, session.peer, session.source_state);
     }
 
     /// No progress for too long: messages were lost.

@@ -1,4 +1,5 @@
-//! How a replica that is not complete becomes so: full listings from enough others, at a pace (PROTOCOL R6).
+//! How a replica that is not complete becomes so: full exchanges with enough others, at a pace (PROTOCOL R6). The first
+//! is a listing; the next, where that is enough, brings the dots that the clock lacks.
 
 use super::Transfers;
 use super::appends::After;
@@ -10,7 +11,7 @@ use crate::causal::bytes_of_all;
 use crate::replication::PulledObject;
 use crate::ring::PartitionId;
 use crate::store::{Body, Published};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Between a listing's end and the next ones: those that end together are followed by others together.
@@ -27,8 +28,11 @@ const MAX_PAGES: usize = 2;
 /// What was listed, and what waits for its turn.
 #[derive(Debug)]
 pub(super) struct Filling {
-    /// Per filling partition: from whom a full listing was pulled, and whether they were complete.
+    /// Per filling partition: with whom a full exchange has ended, and whether they were complete.
     pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
+    /// Partitions whose clocks were void when they began to fill, and have taken nothing since but writes and the clocks
+    /// of complete sources: each dot in them came with its whole effect.
+    sound: BTreeSet<PartitionId>,
     /// Sessions whose next page waits.
     waiting: VecDeque<u64>,
     pace: Pace,
@@ -44,12 +48,34 @@ pub(super) enum SourceState {
 impl Filling {
     /// Nothing was listed. So many bytes are taken in a second, at most.
     pub(super) fn new(bytes_per_second: u64) -> Self {
-        Self { pulled: BTreeMap::new(), waiting: VecDeque::new(), pace: Pace::new(bytes_per_second) }
+        let (pulled, sound, waiting) = Default::default();
+        Self { pulled, sound, waiting, pace: Pace::new(bytes_per_second) }
     }
 
     /// What this node was when the partition was listed from it, if it was.
     pub(super) fn listed_as(&self, partition: PartitionId, node: NodeId) -> Option<SourceState> {
         self.pulled.get(&partition)?.get(&node).copied()
+    }
+
+    /// The partition begins to fill under a clock that claims nothing.
+    pub(super) fn begins_void(&mut self, partition: PartitionId) {
+        self.sound.insert(partition);
+    }
+
+    /// A complete source was listed, and what this replica's clock claims it has whole: of the next source's data it
+    /// lacks what its clock lacks, and nothing else.
+    pub(super) fn lacks_dots_alone(&self, partition: PartitionId) -> bool {
+        let complete = |pulled: &BTreeMap<_, _>| pulled.values().any(|state| *state == SourceState::Complete);
+        let sound = self.sound.contains(&partition) || broken(Mutation::RestUnsound);
+        sound && self.pulled.get(&partition).is_some_and(complete)
+    }
+
+    /// The clock of such a source has been joined.
+    pub(super) fn joined(&mut self, partition: PartitionId, state: SourceState) {
+        if state == SourceState::Filling {
+            // Its versions may lack what they had superseded (PROTOCOL R8), and their dots are claimed now.
+            self.sound.remove(&partition);
+        }
     }
 
     /// A page with these objects came.
@@ -70,8 +96,8 @@ impl Filling {
 }
 
 impl Shard {
-    /// A full listing from this node is in the table, durably.
-    pub(super) fn listing_joined(
+    /// All that this node had is in the table, durably.
+    pub(super) fn source_joined(
         &mut self,
         turn: &mut Turn<'_>,
         partition: PartitionId,
@@ -204,5 +230,6 @@ impl Shard {
     /// What was pulled before a clock became void says nothing of it any more.
     pub(super) fn forget_pulled(&mut self, partition: PartitionId) {
         self.exchange.filling.pulled.remove(&partition);
+        self.exchange.filling.sound.remove(&partition);
     }
 }

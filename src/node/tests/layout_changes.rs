@@ -87,6 +87,42 @@ pub(super) fn what_is_gained_counts_only_once_it_was_filled_anew() {
     assert_eq!(change.scene.report(to).keys, 1);
 }
 
+/// One listing, and from the next source what the clock lacks.
+#[test]
+fn a_new_owner_lists_one_source_alone() {
+    let mut change = Move::new();
+    let ([a, b], to) = (change.kept, change.to);
+    change.scene.ask(a, put("k", "1"));
+    change.scene.command(b, put("other", "1").having_seen(&DotSet::EMPTY).with(strict));
+    change.scene.flush(b);
+    change.scene.isolate(b);
+    change.settle_both();
+    change.scene.exchange();
+    assert!(change.scene.is_complete(to));
+    assert_eq!(change.scene.report(to).keys, 2);
+    assert_eq!(change.scene.noticed(to, Notice::ExchangeByListing), 1);
+}
+
+/// Rule: PROTOCOL R6, R8. Damage has left a version without what it had superseded. One source still has that; the clock
+/// claims the version, so that by its dots alone the other source would not be asked for the key.
+#[test]
+pub(super) fn what_survived_damage_is_listed_from_each_source() {
+    let mut scene = Scene::of(3);
+    let [old, new, damaged] = scene.primaries();
+    scene.ask(old, put("k", "old"));
+    scene.command(new, put("k", "new"));
+    scene.settle_without(&[old]);
+    scene.damage(damaged);
+    for source in [old, new] {
+        scene.wait(2_000);
+        scene.talk(damaged, source);
+    }
+    assert!(scene.is_complete(damaged));
+    let request = scene.command(damaged, get("k").with(strict));
+    scene.settle_without(&[new]);
+    assert_eq!(values(&scene.answer(request).unwrap()), ["new"]);
+}
+
 /// Rule: PROTOCOL R6. The new owner fills only once no write can miss it any more.
 #[test]
 fn a_new_owner_does_not_fill_before_everyone_goes_by_the_new_version() {

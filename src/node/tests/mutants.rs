@@ -73,3 +73,8 @@ fn a_leaver_that_does_not_wait_for_the_others_is_noticed() {
 fn a_session_that_outlives_its_clock_is_noticed() {
     caught(Mutation::SessionOutlivesVoid, layout_changes::a_session_does_not_outlive_the_clock_it_was_begun_with);
 }
+
+#[test]
+fn a_damaged_replica_that_takes_only_dots_from_its_second_source_is_noticed() {
+    caught(Mutation::RestUnsound, layout_changes::what_survived_damage_is_listed_from_each_source);
+}
