@@ -16,6 +16,7 @@ use dunlin::runtime::http::{
 use dunlin::runtime::metrics::Metrics;
 use dunlin::runtime::status::{
     ClusterStatus, HintStatus, Holding, MemberAddresses, MemberState, MemberStatus, NodeStatus, PartitionRow,
+    TransferStatus,
 };
 use dunlin::store::{KeyPage, KeyQuery, Reach};
 use hyper::header::HeaderName;
@@ -182,6 +183,8 @@ fn status() -> ClusterStatus {
         replicas: 3,
         hints: vec![HintStatus { target: NodeId(3), count: 5, bytes: 500 }],
         partitions_filling: vec![2],
+        transfers: vec![TransferStatus { owner: "n2".into(), copies: 3, bytes: 70, ..TransferStatus::default() }],
+        transfer_idle_seconds: 4,
         ready: true,
         reasons: Vec::new(),
         rows: Arc::new(rows.collect()),
@@ -822,6 +825,9 @@ fn requests_are_counted_by_operation_and_status() {
             "dunlin_notices_total{notice=\"read_repaired\"} 1",
             "dunlin_hints{target=\"n3\"} 5",
             "dunlin_partitions_filling 1",
+            "dunlin_transfer_copies_total{owner=\"n2\"} 3",
+            "dunlin_transfer_bytes_total{owner=\"n2\"} 70",
+            "dunlin_transfer_idle_seconds 4",
             "dunlin_members{state=\"alive\"} 2",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

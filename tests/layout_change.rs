@@ -123,7 +123,7 @@ fn a_flock_changes_while_it_flies_and_loses_nothing() {
     let writer = Writer::start(&b);
     assert!(operate(&b, &["join", "d"]).contains("staged on layout 1"));
     let plan = operate(&b, &["plan"]);
-    assert!(plan.contains("joins") && plan.contains("1 -> 2"), "{plan}");
+    assert!(plan.contains("joins") && plan.contains("1 -> 2") && plan.contains("for the busiest node"), "{plan}");
     operate(&c, &["pause"]);
     operate(&b, &["apply"]);
     until("every node pauses", || {
@@ -134,6 +134,10 @@ fn a_flock_changes_while_it_flies_and_loses_nothing() {
     assert!(operate(&a, &["layout"]).contains("writes go to 1 and 2, reads go by 1"));
     operate(&e, &["resume"]);
     alone(2, &[&a, &b, &c, &d, &e]);
+    let cluster_of_d: Value = d.send(Request::raw(Method::GET, "/cluster")).json().unwrap();
+    let objects = |of: &Value| of["objects"].as_u64().unwrap();
+    let came: u64 = cluster_of_d["transfers"].as_array().unwrap().iter().map(objects).sum();
+    assert!((1..2 * RECORDS as u64).contains(&came), "once and not twice: {cluster_of_d}");
     read_everything(&[&a, &d, &e]);
     operate(&d, &["leave", "a"]);
     operate(&d, &["replace", "c", "e"]);

@@ -3,7 +3,7 @@
 use super::counting::Counting;
 use super::listings::{Listings, Scope};
 use super::shard::{Identity, Shard, Turn};
-use super::{Effect, Input, Timings, View};
+use super::{Effect, Input, Timings, Transfer, View};
 use crate::base::{Key, NodeId, Now, Random, Time};
 use crate::causal::DotSet;
 use crate::replication::Message;
@@ -11,6 +11,7 @@ use crate::ring::{PartitionId, Partitioning};
 use crate::store::{Holder, Place, Recovered};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One node of a cluster, without the world around it; or, after [`Node::into_parts`], one of its shards.
 ///
@@ -67,6 +68,10 @@ pub struct NodeStatus {
     pub hints: BTreeMap<NodeId, (u64, u64)>,
     /// Partitions that do not count towards R yet.
     pub filling: Vec<PartitionId>,
+    /// What came to them, by source.
+    pub transfers: BTreeMap<NodeId, Transfer>,
+    /// For how long nothing has, although something should.
+    pub transfer_idle: Duration,
     /// Keys that have seen dots their clock has not.
     pub leftovers: usize,
     /// Keys held.
@@ -86,6 +91,8 @@ pub struct PartitionReport {
     pub leftovers: usize,
     /// Keys held, deletes that are not covered yet included.
     pub keys: usize,
+    /// Their records in the log, by lengths as the index rounds them.
+    pub bytes: u64,
 }
 
 impl Node {
@@ -253,6 +260,11 @@ impl Node {
                 *held = (held.0 + count, held.1 + bytes);
             }
             status.filling.extend(shard.filling());
+            let transfers = &shard.exchange.filling.transfers;
+            for (source, transfer) in transfers.sources() {
+                status.transfers.entry(*source).or_default().add(transfer);
+            }
+            status.transfer_idle = status.transfer_idle.max(transfers.idle());
             for replica in shard.replicas.values() {
                 status.leftovers += replica.table.leftovers.len();
                 status.keys += replica.table.index.len();
@@ -279,6 +291,7 @@ impl Node {
             data_hash: table.hash,
             leftovers: table.leftovers.len(),
             keys: table.index.len(),
+            bytes: table.index.record_bytes(),
         })
     }
 

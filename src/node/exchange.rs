@@ -13,6 +13,7 @@ use super::fill::{Filling, SourceState};
 use super::loads::{Look, UpdateStep};
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
+use super::transfer::TransferError;
 use crate::base::{Key, Mutation, NodeId, Time, broken};
 use crate::causal::{Actor, DotSet, Filled};
 use crate::replication::{ClockEntry, ClockNeed, ClockReport, Message, PulledObject};
@@ -125,6 +126,11 @@ impl Exchange {
         self.sessions.values().map(|session| session.partition)
     }
 
+    /// The peer and the partition of a session.
+    pub(super) fn subject_of(&self, session: u64) -> Option<(NodeId, PartitionId)> {
+        self.sessions.get(&session).map(|session| (session.peer, session.partition))
+    }
+
     /// The partition that a session is about.
     pub(super) fn partition_of(&self, session: u64) -> Option<PartitionId> {
         self.sessions.get(&session).map(|session| session.partition)
@@ -152,6 +158,7 @@ impl Shard {
         mine.iter().for_each(|partition| self.complete_if_pulled(turn, *partition));
         // So may the one that voids a clock.
         self.void_damaged(turn);
+        self.watch_transfers(turn.now.time);
         let peers: Vec<NodeId> = peers.into_iter().collect();
         let (routine, pressing) = (self.random.pick(&peers).copied(), self.pressing(&mine));
         for peer in peers {
@@ -325,8 +332,14 @@ impl Shard {
         let Some(id) = self.exchange.pulls.remove(&pull) else { return };
         let Some(session) = self.exchange.sessions.get_mut(&id).filter(|session| session.peer == from) else { return };
         let voided = session.voids != batch.voids && !broken(Mutation::SessionOutlivesVoid);
-        if batch.failed || session.source != source || voided {
-            return self.abort_session(turn, id);
+        let ended = match () {
+            () if session.source != source => Some(TransferError::Restarted),
+            () if voided => Some(TransferError::ClockVoid),
+            () if batch.failed => Some(TransferError::Unreadable),
+            () => None,
+        };
+        if let Some(why) = ended {
+            return self.fail_session(turn, id, why);
         }
         session.progress_at = turn.now.time;
         let partition = session.partition;
@@ -339,7 +352,7 @@ impl Shard {
         };
         // Only what waits for the pace is charged to it: repair must not make filling wait for ever.
         if self.fills(partition) {
-            self.page_taken(turn, &batch.objects);
+            self.page_taken(turn, from, &batch.objects);
         }
         match listing_from {
             None => self.dots_pulled(turn, id, batch),
@@ -360,7 +373,7 @@ impl Shard {
         } else if left.is_empty() || broken(Mutation::JoinOnBudget) {
             session.stage = Stage::Received;
         } else if left == *wanted {
-            return self.abort_session(turn, id);
+            return self.fail_session(turn, id, TransferError::NoHeadway);
         } else {
             session.mode = Mode::Dots(left);
         }
@@ -371,7 +384,7 @@ impl Shard {
         let Some(session) = self.exchange.sessions.get_mut(&id) else { return };
         let range = Range { from, next: batch.next };
         if batch.next.is_some_and(|next| next <= from) {
-            return self.abort_session(turn, id);
+            return self.fail_session(turn, id, TransferError::NoHeadway);
         }
         match batch.next {
             Some(next) if !broken(Mutation::JoinOnBudget) => session.mode = Mode::Listing(next),
@@ -459,7 +472,7 @@ impl Shard {
     /// clock says of it and holds nothing.
     pub(super) fn absent_checked(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64, key: Option<Key>) {
         let Some(session) = self.exchange.sessions.get(&id) else { return };
-        let Some(key) = key else { return self.abort_session(turn, id) };
+        let Some(key) = key else { return self.fail_session(turn, id, TransferError::OwnStore) };
         let covered = session.checked.is_some_and(|range| range.covers(key.hash64()));
         if !covered || session.named.contains(&key) {
             return self.session_applied(turn, id);
@@ -515,7 +528,7 @@ impl Shard {
         let progress_at = if waits { turn.now.time } else { session.progress_at };
         let due = progress_at + self.timings.session_patience;
         if due <= turn.now.time && session.stage != Stage::Joining {
-            return self.abort_session(turn, id);
+            return self.fail_session(turn, id, TransferError::NoAnswer);
         }
         self.timers.set(due.max(turn.now.time + self.timings.exchange_interval), Timer::Session(id));
     }
@@ -533,7 +546,7 @@ impl Shard {
 
     pub(super) fn abort_sessions_with(&mut self, turn: &mut Turn<'_>, peer: NodeId) {
         let with: Vec<u64> = self.exchange.sessions.iter().filter(|(_, s)| s.peer == peer).map(|(id, _)| *id).collect();
-        with.into_iter().for_each(|id| self.abort_session(turn, id));
+        with.into_iter().for_each(|id| self.fail_session(turn, id, TransferError::Down));
     }
 
     pub(super) fn abort_sessions_of(&mut self, turn: &mut Turn<'_>, partition: PartitionId) {

@@ -3,9 +3,10 @@
 
 use super::Transfers;
 use super::appends::After;
-use super::pace::{OBJECT_COST, PAGE_COST, Pace};
+use super::pace::Pace;
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
+use super::transfer::TransferProgress;
 use crate::base::{Mutation, NodeId, Time, broken};
 use crate::causal::bytes_of_all;
 use crate::replication::PulledObject;
@@ -36,6 +37,7 @@ pub(super) struct Filling {
     /// Sessions whose next page waits.
     waiting: VecDeque<u64>,
     pace: Pace,
+    pub(super) transfers: TransferProgress,
 }
 
 /// What a source of a full listing was.
@@ -48,8 +50,8 @@ pub(super) enum SourceState {
 impl Filling {
     /// Nothing was listed. So many bytes are taken in a second, at most.
     pub(super) fn new(bytes_per_second: u64) -> Self {
-        let (pulled, sound, waiting) = Default::default();
-        Self { pulled, sound, waiting, pace: Pace::new(bytes_per_second) }
+        let (pulled, sound, waiting, transfers) = Default::default();
+        Self { pulled, sound, waiting, pace: Pace::new(bytes_per_second), transfers }
     }
 
     /// What this node was when the partition was listed from it, if it was.
@@ -79,9 +81,11 @@ impl Filling {
     }
 
     /// A page with these objects came.
-    pub(super) fn taken(&mut self, now: Time, objects: &[PulledObject]) {
-        let bytes = |object: &PulledObject| (object.key.as_bytes().len() + bytes_of_all(&object.state.versions)) as u64;
-        self.pace.spend(now, PAGE_COST + objects.iter().map(|object| OBJECT_COST + bytes(object)).sum::<u64>());
+    fn taken(&mut self, now: Time, from: NodeId, objects: &[PulledObject]) {
+        let bytes_of = |object: &PulledObject| object.key.as_bytes().len() + bytes_of_all(&object.state.versions);
+        let (count, bytes) = (objects.len() as u64, objects.iter().map(bytes_of).sum::<usize>() as u64);
+        self.transfers.came(now, from, count, bytes);
+        self.pace.take_page(now, count, bytes);
     }
 
     /// Is it this node that makes the session wait?
@@ -105,6 +109,7 @@ impl Shard {
         state: SourceState,
     ) {
         self.exchange.filling.pulled.entry(partition).or_default().insert(from, state);
+        self.exchange.filling.transfers.ended(turn.now.time, from);
         self.complete_if_pulled(turn, partition);
         self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
     }
@@ -124,8 +129,8 @@ impl Shard {
     }
 
     /// A page for a replica that fills has come.
-    pub(super) fn page_taken(&mut self, turn: &mut Turn<'_>, objects: &[PulledObject]) {
-        self.exchange.filling.taken(turn.now.time, objects);
+    pub(super) fn page_taken(&mut self, turn: &mut Turn<'_>, from: NodeId, objects: &[PulledObject]) {
+        self.exchange.filling.taken(turn.now.time, from, objects);
         self.pull_waiting(turn);
     }
 

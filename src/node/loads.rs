@@ -6,7 +6,7 @@
 
 use super::appends::{Applied, Apply};
 use super::shard::{Shard, Turn};
-use super::{Effect, Notice, Reuse};
+use super::{Effect, Notice, Reuse, TransferError};
 use crate::base::limits::MAX_WAITING_PER_KEY;
 use crate::base::{Key, Mutation, NodeId, broken};
 use crate::causal::{Filled, Object, entry_hash};
@@ -130,7 +130,7 @@ impl Shard {
                 match self.apply(turn, partition, apply, object, slot) {
                     Applied::Taken => self.session_applied(turn, session),
                     // Its clock must not be joined without the object (PROTOCOL R2).
-                    Applied::TooLarge => self.abort_session(turn, session),
+                    Applied::TooLarge => self.fail_session(turn, session, TransferError::OwnStore),
                 }
             }
         }
@@ -343,7 +343,7 @@ impl Shard {
                 self.reply_refused(turn, *to, *request, refusal);
             }
             UpdateStep::Apply(_) => {}
-            UpdateStep::Pulled { session, .. } => self.abort_session(turn, *session),
+            UpdateStep::Pulled { session, .. } => self.fail_session(turn, *session, TransferError::OwnStore),
         }
     }
 }

@@ -43,6 +43,7 @@ mod serving;
 mod shard;
 mod timers;
 mod timings;
+mod transfer;
 mod writes;
 
 #[cfg(test)]
@@ -56,4 +57,6 @@ pub use layouts::{
     ApplyError, LayoutEffect, LayoutInput, LayoutKeeper, LayoutNotice, LayoutState, LayoutStateError, LayoutTimings,
     LiveLayouts, MAX_LIVE_LAYOUTS, Transfers,
 };
+pub use pace::transfer_cost;
 pub use timings::Timings;
+pub use transfer::{Transfer, TransferError};

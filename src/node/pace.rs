@@ -4,11 +4,16 @@ use crate::base::Time;
 use std::time::Duration;
 
 /// What a page of a listing takes besides its objects: two messages, and a record of its own at the end.
-pub(super) const PAGE_COST: u64 = 8 << 10;
+const PAGE_COST: u64 = 8 << 10;
 
 /// What an object takes besides its bytes: it is read, looked for, merged, appended and indexed, some tens of microseconds
 /// of a core in all.
-pub(super) const OBJECT_COST: u64 = 1536;
+const OBJECT_COST: u64 = 1536;
+
+/// What so many objects of so many bytes in all count against the rate, the pages that they come in aside.
+pub fn transfer_cost(objects: u64, bytes: u64) -> u64 {
+    objects.saturating_mul(OBJECT_COST).saturating_add(bytes)
+}
 
 /// A rate kept on average: whatever was taken is paid for before more is asked for. Nothing is saved up, so that an
 /// idle hour is not followed by a flood.
@@ -24,8 +29,12 @@ impl Pace {
         Self { bytes_per_second: bytes_per_second.max(1), free_at: Time::default() }
     }
 
-    /// So many bytes were taken.
-    pub(super) fn spend(&mut self, now: Time, bytes: u64) {
+    /// A page of so many objects was taken.
+    pub(super) fn take_page(&mut self, now: Time, objects: u64, bytes: u64) {
+        self.spend(now, transfer_cost(objects, bytes).saturating_add(PAGE_COST));
+    }
+
+    fn spend(&mut self, now: Time, bytes: u64) {
         let micros = bytes.saturating_mul(1_000_000) / self.bytes_per_second;
         self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
     }

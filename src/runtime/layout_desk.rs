@@ -1,12 +1,14 @@
 //! Where operators change the layout: what is staged at this node, what it means, and the way to put it in force.
 
 use super::control_handle::ControlHandle;
+use super::http::CoreHandle;
 use super::membership::Members;
+use super::transfer_estimate::TransferEstimate;
 use crate::base::NodeId;
 use crate::membership::Identity;
 use crate::node::{ApplyError, Transfers};
 use crate::replication::LayoutTracker;
-use crate::ring::{Change, ChangeError, ChangePlan, Departure, Estimates, Layout, LayoutNode, Staged};
+use crate::ring::{Change, ChangeError, ChangePlan, Departure, Layout, LayoutNode, Staged};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -17,6 +19,9 @@ use tokio::sync::watch;
 pub struct LayoutDesk {
     control: ControlHandle,
     members: watch::Receiver<Arc<Members>>,
+    /// What this node holds, to judge sizes by.
+    core: CoreHandle,
+    fill_bytes_per_second: u64,
     staged: Mutex<Option<Staged>>,
 }
 
@@ -127,9 +132,14 @@ pub enum DeskError {
 }
 
 impl LayoutDesk {
-    /// With nothing on it.
-    pub(super) fn new(control: ControlHandle, members: watch::Receiver<Arc<Members>>) -> LayoutDesk {
-        LayoutDesk { control, members, staged: Mutex::new(None) }
+    /// With nothing on it. What this node holds, sizes are judged by.
+    pub(super) fn new(
+        control: ControlHandle,
+        members: watch::Receiver<Arc<Members>>,
+        core: CoreHandle,
+        fill_bytes_per_second: u64,
+    ) -> LayoutDesk {
+        LayoutDesk { control, members, core, fill_bytes_per_second, staged: Mutex::new(None) }
     }
 
     /// The layouts as they are.
@@ -166,7 +176,10 @@ impl LayoutDesk {
     /// What the staged changes mean.
     pub fn plan(&self) -> Result<ChangePlan, DeskError> {
         let (layout, next) = self.planned()?;
-        Ok(ChangePlan::of(&layout, &next, &Estimates::default()))
+        let partitions = layout.partitioning.count() as usize;
+        let estimate = TransferEstimate::of(&self.core.status().holdings, partitions, self.fill_bytes_per_second);
+        let estimates = estimate.as_ref().map(TransferEstimate::for_plan).unwrap_or_default();
+        Ok(ChangePlan::of(&layout, &next, &estimates))
     }
 
     /// Puts them in force, if the version that they were staged on still is. The number of the new version.

@@ -1,6 +1,6 @@
 //! What a node counts, in the OpenMetrics text form that Prometheus reads. Names are stable.
 
-use super::status::{ClusterStatus, MemberState};
+use super::status::{ClusterStatus, MemberState, TransferStatus};
 use crate::node::Notice;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -34,6 +34,7 @@ pub struct Metrics {
     hint_bytes: Family<TargetLabel, Gauge>,
     members: Family<StateLabel, Gauge>,
     partitions_filling: Gauge,
+    transfers: TransferMetrics,
     layout_version: Gauge,
     ready: Gauge,
     disk_free_bytes: Gauge,
@@ -83,6 +84,45 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OwnerLabel {
+    owner: String,
+}
+
+/// What came for partitions that fill, by the node that sent it.
+#[derive(Debug, Default)]
+struct TransferMetrics {
+    copies: Family<OwnerLabel, Counter>,
+    objects: Family<OwnerLabel, Counter>,
+    bytes: Family<OwnerLabel, Counter>,
+    retries: Family<OwnerLabel, Counter>,
+    idle_seconds: Gauge,
+}
+
+impl TransferMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("transfer_copies", "Partitions copied whole from another node", self.copies.clone());
+        registry.register("transfer_objects", "Objects that came with such copies", self.objects.clone());
+        registry.register("transfer_bytes", "Keys and values that came with such copies", self.bytes.clone());
+        registry.register("transfer_retries", "Copies that were begun again", self.retries.clone());
+        let idle = "Seconds without progress of copies that should come on";
+        registry.register("transfer_idle_seconds", idle, self.idle_seconds.clone());
+    }
+
+    fn observe(&self, status: &ClusterStatus) {
+        for TransferStatus { owner, copies, objects, bytes, retries, .. } in &status.transfers {
+            let label = OwnerLabel { owner: owner.clone() };
+            let all =
+                [(&self.copies, copies), (&self.objects, objects), (&self.bytes, bytes), (&self.retries, retries)];
+            for (family, count) in all {
+                // Counted by the node since its process began, as a counter is.
+                family.get_or_create(&label).inner().store(*count, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        self.idle_seconds.set(gauge(status.transfer_idle_seconds));
+    }
+}
+
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Metrics {
@@ -97,6 +137,7 @@ impl Metrics {
             hint_bytes: Family::default(),
             members: Family::default(),
             partitions_filling: Gauge::default(),
+            transfers: TransferMetrics::default(),
             layout_version: Gauge::default(),
             ready: Gauge::default(),
             disk_free_bytes: Gauge::default(),
@@ -124,6 +165,7 @@ impl Metrics {
         registry.register("hint_bytes", "Size of those writes in the log", self.hint_bytes.clone());
         registry.register("members", "Members by state, as this node sees them", self.members.clone());
         registry.register("partitions_filling", "Partitions not yet held completely", self.partitions_filling.clone());
+        self.transfers.register(registry);
         registry.register("layout_version", "Version of the layout in force", self.layout_version.clone());
         registry.register("disk_free_bytes", "Free space where the data is", self.disk_free_bytes.clone());
         registry.register("compactions", "Compactions that gave space back", self.compactions.clone());
@@ -239,6 +281,7 @@ impl Metrics {
             self.members.get_or_create(&StateLabel { state: state.name() }).set(gauge(count as u64));
         }
         self.partitions_filling.set(gauge(status.partitions_filling.len() as u64));
+        self.transfers.observe(status);
         self.layout_version.set(gauge(status.layout_version));
         self.ready.set(i64::from(status.ready));
     }

@@ -45,6 +45,7 @@ mod shards;
 mod space;
 pub mod status;
 mod status_board;
+mod transfer_estimate;
 pub mod transport;
 mod unknown_files;
 mod upkeep;

@@ -97,7 +97,8 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         recovered,
         metrics: Arc::clone(&metrics),
     })?;
-    let state = Arc::new(http_state(&settings, drivers.core.clone(), metrics, LayoutDesk::new(control, members))?);
+    let desk = LayoutDesk::new(control, members, drivers.core.clone(), settings.repair.fill_rate.0);
+    let state = Arc::new(http_state(&settings, drivers.core.clone(), metrics, desk)?);
     tracing::info!(node = %identity.node, name = settings.node.name, http = %http_address, "serving");
     serve_until(shutdown, drivers, http, state, membership).await
 }

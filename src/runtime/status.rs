@@ -4,11 +4,16 @@ use super::membership::Members;
 use crate::base::{Key, NodeId};
 use crate::causal::Actor;
 use crate::membership::Member;
-use crate::node::{PartitionReport, View};
+use crate::node::{PartitionReport, Transfer, View};
 use crate::ring::PartitionId;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Copies without progress for so long are a reason not to be ready: a source that is down is noticed within ten
+/// seconds, and others are asked.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One instant of the cluster in the eyes of this node. The driver replaces it as a whole.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -27,6 +32,10 @@ pub struct ClusterStatus {
     pub hints: Vec<HintStatus>,
     /// Partitions this node does not yet hold completely (PROTOCOL R6).
     pub partitions_filling: Vec<u32>,
+    /// What other nodes have sent for such partitions since this process began, by node.
+    pub transfers: Vec<TransferStatus>,
+    /// For how many seconds nothing has come of them, although something should.
+    pub transfer_idle_seconds: u64,
     /// May clients be sent here?
     pub ready: bool,
     /// If not ready: why, one sentence each.
@@ -111,6 +120,23 @@ pub struct HintStatus {
     pub bytes: u64,
 }
 
+/// What one node has sent for partitions that are copied here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TransferStatus {
+    /// Its name.
+    pub owner: String,
+    /// Copies that are whole.
+    pub copies: u64,
+    /// Objects, all told.
+    pub objects: u64,
+    /// Their keys and values.
+    pub bytes: u64,
+    /// Copies that were begun again.
+    pub retries: u64,
+    /// Why the last of them had to be.
+    pub last_error: Option<String>,
+}
+
 /// One row of the layout's table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartitionRow {
@@ -137,6 +163,8 @@ pub struct Holding {
     pub leftovers: usize,
     /// Keys.
     pub keys: usize,
+    /// Their records in the log.
+    pub bytes: u64,
 }
 
 /// A node of a preference list, with whether it can be reached.
@@ -231,9 +259,12 @@ impl StatusSource {
         let members: Vec<MemberStatus> = self.members.members.values().map(member_status).collect();
         let actors =
             self.members.members.values().map(|m| (Actor(m.identity.actor), m.identity.name.clone())).collect();
-        let reasons = self.reasons(view, node);
+        let transfers: Vec<TransferStatus> = node.transfers.iter().map(|of| self.transfer(of)).collect();
+        let reasons = self.reasons(view, node, &transfers);
         ClusterStatus {
             node: self.node.clone(),
+            transfers,
+            transfer_idle_seconds: node.transfer_idle.as_secs(),
             members,
             layout_version: view.layout().version,
             partitions: view.layout().partitioning.count(),
@@ -253,7 +284,7 @@ impl StatusSource {
     }
 
     /// Why clients should be sent elsewhere: too few nodes for a quorum, or data still to be copied.
-    fn reasons(&self, view: &View, node: &crate::node::NodeStatus) -> Vec<String> {
+    fn reasons(&self, view: &View, node: &crate::node::NodeStatus, transfers: &[TransferStatus]) -> Vec<String> {
         let mut reasons = Vec::new();
         let (up, all) = (view.layout().nodes.iter().filter(|n| view.is_up(n.id)).count(), view.layout().nodes.len());
         let needed = view.layout().copies() / 2 + 1;
@@ -265,8 +296,33 @@ impl StatusSource {
         if filling > 0 {
             reasons.push(format!("{filling} partitions are being copied from other replicas"));
         }
+        if node.transfer_idle >= TRANSFER_PATIENCE {
+            reasons.push(stalled(node.transfer_idle, transfers));
+        }
         reasons
     }
+
+    fn transfer(&self, (owner, transfer): (&NodeId, &Transfer)) -> TransferStatus {
+        let named = self.members.members.get(owner).map(|member| member.identity.name.clone());
+        let Transfer { copies, objects, bytes, retries, last_error } = *transfer;
+        let last_error = last_error.map(|error| error.to_string());
+        TransferStatus {
+            owner: named.unwrap_or_else(|| owner.to_string()),
+            copies,
+            objects,
+            bytes,
+            retries,
+            last_error,
+        }
+    }
+}
+
+/// What stands in the way of copies that do not come on, as far as it is known.
+fn stalled(idle: Duration, transfers: &[TransferStatus]) -> String {
+    let errors = transfers.iter().filter_map(|of| Some(format!("{}: {}", of.owner, of.last_error.as_ref()?)));
+    let errors: Vec<String> = errors.collect();
+    let why = if errors.is_empty() { "no other replica offers its data".into() } else { errors.join("; ") };
+    format!("nothing has been copied from other replicas for {} s ({why})", idle.as_secs())
 }
 
 fn rows_of(view: &View) -> Arc<Vec<PartitionRow>> {
@@ -287,6 +343,7 @@ pub(super) fn holding(partition: PartitionId, report: &PartitionReport) -> Holdi
         complete: report.complete,
         leftovers: report.leftovers,
         keys: report.keys,
+        bytes: report.bytes,
     }
 }
 
@@ -336,6 +393,14 @@ mod tests {
         assert_eq!(status(0).partition_of(&key), None);
         assert_eq!(status(1).partition_of(&key), Some(0));
         assert_eq!(status(1024).partition_of(&key), Some((key.hash64() >> 54) as usize));
+    }
+
+    #[test]
+    fn a_stalled_transfer_is_told_with_what_its_sources_said() {
+        let failed = TransferStatus { owner: "b".into(), last_error: Some("it is down".into()), ..Default::default() };
+        let told = stalled(Duration::from_secs(75), &[TransferStatus::default(), failed]);
+        assert_eq!(told, "nothing has been copied from other replicas for 75 s (b: it is down)");
+        assert!(stalled(Duration::from_secs(60), &[]).contains("no other replica"));
     }
 
     #[test]

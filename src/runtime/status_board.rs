@@ -52,6 +52,10 @@ impl StatusBoard {
                 *held = (held.0 + count, held.1 + bytes);
             }
             node.filling.extend(&part.filling);
+            for (source, transfer) in &part.transfers {
+                node.transfers.entry(*source).or_default().add(transfer);
+            }
+            node.transfer_idle = node.transfer_idle.max(part.transfer_idle);
             node.leftovers += part.leftovers;
             node.keys += part.keys;
         }
@@ -84,6 +88,7 @@ mod tests {
             filling: vec![PartitionId(filling)],
             leftovers: 1,
             keys,
+            ..NodeStatus::default()
         };
         board.put(1, part(3, 1), Some(vec![held(1), held(3)]));
         assert_eq!(board.whole(), None);

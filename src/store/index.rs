@@ -45,6 +45,8 @@ pub struct Index {
     slots: Vec<Slot>,
     homes: usize,
     len: usize,
+    /// Lengths of all places, as slots keep them.
+    bytes: u64,
     prefix: Prefix,
 }
 
@@ -69,6 +71,11 @@ impl Index {
     /// No key at all.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// How long the records are that it names, together; each length rounded up.
+    pub fn record_bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Bytes this index takes in memory, itself included.
@@ -102,15 +109,17 @@ impl Index {
             self.rebuild(homes, prefix);
         }
         let kept = self.prefix.kept(hash).expect("the prefix was widened to hold this hash");
-        self.put(Slot::new(kept, place));
-        self.len += 1;
+        let slot = Slot::new(kept, place);
+        self.put(slot);
+        (self.len, self.bytes) = (self.len + 1, self.bytes + u64::from(slot.place().length));
     }
 
     /// Takes a slot away, if it is there.
     pub fn remove(&mut self, hash: u64, place: Place) {
         let Some(at) = self.find(hash, place) else { return };
         self.take(at);
-        self.len -= 1;
+        let length = self.prefix.kept(hash).map_or(0, |kept| Slot::new(kept, place).place().length);
+        (self.len, self.bytes) = (self.len - 1, self.bytes - u64::from(length));
         if self.len == 0 {
             *self = Self::default();
         } else if self.homes > MIN_HOMES && self.len * 100 < self.homes * MIN_LOAD_PERCENT {
@@ -189,7 +198,7 @@ impl Index {
     fn rebuild(&mut self, homes: usize, prefix: Prefix) {
         let old = std::mem::take(self);
         let kept = |slot: Slot| prefix.kept(old.prefix.hash(slot.kept())).map(|kept| slot.with_kept(kept));
-        *self = Index { slots: Vec::new(), homes: homes.max(MIN_HOMES), len: old.len, prefix };
+        *self = Index { slots: Vec::new(), homes: homes.max(MIN_HOMES), len: old.len, bytes: old.bytes, prefix };
         self.lengthen(self.homes);
         let slots = old.slots.iter().copied().filter(|slot| !slot.is_empty());
         if prefix.bits == old.prefix.bits {
@@ -339,6 +348,7 @@ mod tests {
         let full: Vec<Slot> = index.slots.iter().copied().filter(|slot| !slot.is_empty()).collect();
         assert!(full.is_sorted_by(|a, b| a < b));
         assert_eq!(full.len(), index.len);
+        assert_eq!(full.iter().map(|slot| u64::from(slot.place().length)).sum::<u64>(), index.bytes);
         for (at, slot) in index.slots.iter().enumerate().filter(|(_, slot)| !slot.is_empty()) {
             let home = index.home(*slot);
             assert!(home <= at && index.slots[home..at].iter().all(|slot| !slot.is_empty()));

@@ -141,9 +141,34 @@ fn status_table(status: &Value) -> String {
     }
     let filling = array(status, "partitions_filling").len();
     let _ = writeln!(out, "partitions being copied here: {filling}");
+    out.push_str(&transfers(status));
     for hint in array(status, "hints") {
         let (count, bytes) = (field(hint, "/count"), field(hint, "/bytes"));
         let _ = writeln!(out, "hints held for {}: {count} ({bytes} bytes)", field(hint, "/target"));
+    }
+    out
+}
+
+/// What came from each node for partitions that are copied, while some are or where a copy has failed.
+fn transfers(status: &Value) -> String {
+    let mut out = String::new();
+    let filling = !array(status, "partitions_filling").is_empty();
+    for of in array(status, "transfers") {
+        let error = of.get("last_error").and_then(Value::as_str);
+        if !filling && error.is_none() {
+            continue;
+        }
+        let came = [field(of, "/copies"), field(of, "/objects"), field(of, "/bytes")];
+        let [copies, objects, bytes] = came;
+        let _ = write!(out, "from {}: {copies} copies, {objects} objects, {bytes} bytes", field(of, "/owner"));
+        let _ = match error {
+            Some(error) => writeln!(out, "; begun again {} times, last because {error}", field(of, "/retries")),
+            None => writeln!(out),
+        };
+    }
+    let idle = field(status, "/transfer_idle_seconds");
+    if !matches!(idle.as_str(), "" | "0") {
+        let _ = writeln!(out, "nothing has been copied for {idle} s");
     }
     out
 }
@@ -177,12 +202,16 @@ mod tests {
         let status = json!({
             "node": {"name": "a"}, "layout_version": 1, "partitions": 8, "replicas": 3, "ready": false,
             "reasons": ["1 of 3 nodes can be reached"], "partitions_filling": [1, 2],
-            "hints": [{"target": "00ff", "count": 4, "bytes": 99}],
+            "hints": [{"target": "00ff", "count": 4, "bytes": 99}], "transfer_idle_seconds": 75,
+            "transfers": [{"owner": "b", "copies": 3, "objects": 5, "bytes": 70, "retries": 2, "last_error": "it is down"}],
             "members": [{"name": "a", "id": "01", "state": "alive", "incarnation": 7, "zone": "", "version": "0.1.0",
                          "addresses": {"http": "h:1", "peer": "p:2"}}],
         });
         let table = status_table(&status);
-        for part in ["alive", "h:1", "not ready: 1 of 3", "hints held for 00ff: 4", "copied here: 2", "layout 1"] {
+        let copied = "from b: 3 copies, 5 objects, 70 bytes; begun again 2 times, last because it is down";
+        let stalled = "nothing has been copied for 75 s";
+        let parts = ["alive", "h:1", "not ready: 1 of 3", "hints held for 00ff: 4", "copied here: 2", "layout 1"];
+        for part in parts.into_iter().chain([copied, stalled]) {
             assert!(table.contains(part), "{part} in\n{table}");
         }
     }

@@ -3,10 +3,11 @@
 use super::scene::{PARTITION, Scene, Wish, get, put, values, written};
 use crate::base::NodeId;
 use crate::causal::DotSet;
-use crate::node::{LiveLayouts, Notice, Transfers};
+use crate::node::{LiveLayouts, Notice, Transfer, TransferError, Transfers};
 use crate::replication::{Message, Options, Sloppiness};
 use crate::ring::Layout;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A scene of four nodes whose next layout moves the partition from one node to another.
 struct Move {
@@ -101,6 +102,43 @@ fn a_new_owner_lists_one_source_alone() {
     assert!(change.scene.is_complete(to));
     assert_eq!(change.scene.report(to).keys, 2);
     assert_eq!(change.scene.noticed(to, Notice::ExchangeByListing), 1);
+}
+
+#[test]
+fn a_transfer_without_progress_is_seen_and_so_is_its_end() {
+    let mut change = Move::new();
+    let ([a, _], to) = (change.kept, change.to);
+    change.scene.ask(a, put("k", "1"));
+    change.settle_both();
+    change.scene.wait(12_000_000);
+    let stalled = change.scene.status(to);
+    assert!(stalled.transfer_idle >= Duration::from_secs(60) && stalled.transfers.is_empty(), "{stalled:?}");
+    change.scene.exchange();
+    let ended = change.scene.status(to);
+    assert_eq!((ended.filling.len(), ended.transfer_idle), (0, Duration::ZERO));
+    let sum = |of: fn(&Transfer) -> u64| ended.transfers.values().map(of).sum::<u64>();
+    assert!(sum(|of| of.copies) >= 2);
+    assert_eq!((sum(|of| of.objects), sum(|of| of.bytes)), (1, 2), "from one of the sources alone");
+}
+
+#[test]
+fn a_copy_that_fails_says_why() {
+    let mut change = Move::new();
+    let ([a, b], to) = (change.kept, change.to);
+    change.scene.ask(a, put("k", "1"));
+    change.settle_both();
+    change.scene.wait(5_000);
+    for source in [a, b] {
+        change.scene.deliver(to, source);
+        change.scene.deliver(source, to);
+    }
+    // Asked for a page, and silent.
+    change.scene.wait(5_000);
+    let failed: Vec<Transfer> = change.scene.status(to).transfers.into_values().collect();
+    assert!(
+        matches!(&failed[..], [Transfer { retries: 1, last_error: Some(TransferError::NoAnswer), .. }]),
+        "{failed:?}"
+    );
 }
 
 /// Rule: PROTOCOL R6, R8. Damage has left a version without what it had superseded. One source still has that; the clock

@@ -4,7 +4,8 @@
 use crate::base::{ClusterId, Key, NodeId, Now, Time, WallTime};
 use crate::causal::{Actor, DotSet, entry_hash};
 use crate::node::{
-    Effect, Input, LiveLayouts, Node, NodeOptions, Notice, PartitionReport, PeerState, StoreAnswer, Timings, View,
+    Effect, Input, LiveLayouts, Node, NodeOptions, NodeStatus, Notice, PartitionReport, PeerState, StoreAnswer,
+    Timings, View,
 };
 use crate::replication::{
     Command, Condition, Failure, ListCommand, Message, NewContent, Operation, Options, Outcome, WriteResult,
@@ -572,6 +573,11 @@ impl Scene {
     /// The node's durable state of a partition.
     pub(super) fn report_of(&mut self, at: NodeId, partition: PartitionId) -> PartitionReport {
         self.station(at).node.partition_report(partition).unwrap()
+    }
+
+    /// What the node shows of itself.
+    pub(super) fn status(&mut self, at: NodeId) -> NodeStatus {
+        self.station(at).node.status()
     }
 
     /// Does the node count towards R?
