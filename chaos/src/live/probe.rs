@@ -1,5 +1,6 @@
 //! What nodes tell of themselves over HTTP.
 
+use super::report::Transferred;
 use dunlin::client::{Client, ClientError, Method, Request, key_path};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ pub(super) struct Probe(Client);
 pub(super) struct ClusterView {
     members: Vec<MemberView>,
     hints: Vec<HintsView>,
+    transfers: Vec<TransferView>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,12 @@ struct MemberView {
 #[derive(Debug, Deserialize)]
 struct HintsView {
     count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct TransferView {
+    objects: u64,
+    bytes: u64,
 }
 
 /// One partition at one replica, of `GET /cluster/partitions`.
@@ -74,7 +82,7 @@ pub(super) struct LayoutsView {
 #[derive(Debug, Deserialize)]
 pub(super) struct PlanView {
     version: StepView,
-    partitions: u64,
+    pub(super) partitions: u64,
     copies: StepView,
     /// Copies that move.
     pub(super) moves: u64,
@@ -112,6 +120,12 @@ impl ClusterView {
     /// Hints it holds, for whomever.
     pub(super) fn hints(&self) -> u64 {
         self.hints.iter().map(|hints| hints.count).sum()
+    }
+
+    /// Objects and bytes that came for partitions that are copied to it, since it was started.
+    pub(super) fn transferred(&self) -> Transferred {
+        let sum = |of: fn(&TransferView) -> u64| self.transfers.iter().map(of).sum();
+        Transferred { objects: sum(|of| of.objects), bytes: sum(|of| of.bytes) }
     }
 }
 

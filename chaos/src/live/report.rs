@@ -142,8 +142,19 @@ pub(super) struct ChangeReport {
     pub(super) moves: u64,
     /// Copies there are.
     pub(super) copies: u64,
+    /// What was sent to fill them.
+    pub(super) transferred: Transferred,
+    /// Objects sent, by those that the moved copies hold: 1 is ideal.
+    pub(super) objects_to_ideal: f64,
     /// Puts meanwhile.
     pub(super) puts: Latencies,
+}
+
+/// What copies are made of.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Transferred {
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
 }
 
 /// How long acknowledged requests of a stretch of time took.

@@ -2,7 +2,7 @@
 
 use super::operator::Operator;
 use super::probe::Probe;
-use super::report::{ChangeReport, Latencies};
+use super::report::{ChangeReport, Latencies, Transferred};
 use super::stage::Stage;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -35,15 +35,33 @@ impl Stage {
         let planned = self.probe().planned(at).await?;
         let what = changes.iter().map(|words| words.join(" ")).collect::<Vec<_>>().join(", ");
         self.tell(&format!("{what}: {} of {} copies move", planned.moves, planned.copies()));
+        let before = self.transferred().await?;
         let (begun, first) = (Instant::now(), self.load.with_book(|book| book.latencies_us.len()));
         operator.tell(&url, &["apply"]).await?;
         until_alone(self.probe(), self.cluster.nodes.len(), planned.version()).await?;
         let ms = begun.elapsed().as_millis() as u64;
         let puts = self.load.with_book(|book| Latencies::of(&book.latencies_us[first..], begun.elapsed()));
-        self.tell(&format!("layout {} alone after {ms} ms; {puts}", planned.version()));
+        let after = self.transferred().await?;
+        let (objects, bytes) = (after.objects - before.objects, after.bytes - before.bytes);
+        let keys = self.load.with_book(|book| book.acknowledged);
+        let ideal = planned.moves as f64 * keys as f64 / planned.partitions as f64;
+        let objects_to_ideal = objects as f64 / ideal.max(1.0);
+        let sent = format!("{objects} objects sent, {objects_to_ideal:.2} times those that moved");
+        self.tell(&format!("layout {} alone after {ms} ms; {puts}; {sent}", planned.version()));
+        let (moves, copies, transferred) = (planned.moves, planned.copies(), Transferred { objects, bytes });
         let report = self.report.layout.get_or_insert_default();
-        report.changes.push(ChangeReport { what, ms, moves: planned.moves, copies: planned.copies(), puts });
+        report.changes.push(ChangeReport { what, ms, moves, copies, transferred, objects_to_ideal, puts });
         Ok(())
+    }
+
+    /// By all nodes together. None is started anew in this scenario.
+    async fn transferred(&self) -> Result<Transferred, String> {
+        let mut all = Transferred::default();
+        for node in 0..self.cluster.nodes.len() {
+            let of = self.probe().cluster(node).await?.transferred();
+            all = Transferred { objects: all.objects + of.objects, bytes: all.bytes + of.bytes };
+        }
+        Ok(all)
     }
 
     /// Lets the load run for a while with nothing else happening, to compare with.
