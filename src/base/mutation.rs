@@ -56,6 +56,7 @@ pub enum Mutation {
     LeaverUncovered,
     SessionOutlivesVoid,
     RestUnsound,
+    StaleRound,
 }
 
 impl Mutation {
@@ -110,6 +111,7 @@ impl Mutation {
         (Mutation::LeaverUncovered, "leaver-uncovered", "R6"),
         (Mutation::SessionOutlivesVoid, "session-outlives-void", "R7"),
         (Mutation::RestUnsound, "rest-unsound", "R6"),
+        (Mutation::StaleRound, "stale-round", "R6"),
     ];
 
     /// The mutation of this name.

@@ -46,6 +46,9 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 struct Round {
     peer: NodeId,
+    /// The layouts that it was asked under. A clock from before they were settled may lack a write that nobody who fills
+    /// would hear of.
+    revision: u64,
     /// The clock hashes it named.
     asked: BTreeMap<PartitionId, u64>,
 }
@@ -136,9 +139,15 @@ impl Exchange {
         self.sessions.get(&session).map(|session| session.partition)
     }
 
-    /// The partitions of which a page is under way.
-    pub(super) fn pulled_now(&self) -> impl Iterator<Item = PartitionId> + '_ {
-        self.pulls.values().filter_map(|session| self.partition_of(*session))
+    /// The partitions of which a page is under way, with when it was asked for.
+    pub(super) fn pulled_now(&self) -> impl Iterator<Item = (PartitionId, Time)> + '_ {
+        let sessions = self.pulls.values().filter_map(|session| self.sessions.get(session));
+        sessions.map(|session| (session.partition, session.progress_at))
+    }
+
+    /// Does the session run?
+    pub(super) fn runs(&self, session: u64) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// Is the partition being pulled?
@@ -159,6 +168,7 @@ impl Shard {
         // So may the one that voids a clock.
         self.void_damaged(turn);
         self.watch_transfers(turn.now.time);
+        self.pull_waiting(turn);
         let peers: Vec<NodeId> = peers.into_iter().collect();
         let (routine, pressing) = (self.random.pick(&peers).copied(), self.pressing(&mine));
         for peer in peers {
@@ -207,7 +217,8 @@ impl Shard {
         // Of these alone a report of an equal clock says that the data differ: others are reported in any case.
         let compared = |entry: &&ClockEntry| entry.need == ClockNeed::Difference && entry.data_hash.is_some();
         let asked = clocks.iter().filter(compared).map(|entry| (entry.partition, entry.clock_hash)).collect();
-        self.exchange.rounds.insert(session, Round { peer, asked });
+        let revision = self.view.layouts.revision;
+        self.exchange.rounds.insert(session, Round { peer, revision, asked });
         while self.exchange.rounds.len() > MAX_ROUNDS {
             self.exchange.rounds.pop_first();
         }
@@ -225,6 +236,9 @@ impl Shard {
     ) {
         // Each shard of the peer answers for itself, so the round stays open until it is too old.
         let Some(round) = self.exchange.rounds.get(&round).filter(|round| round.peer == from) else { return };
+        if round.revision != self.view.layouts.revision && !broken(Mutation::StaleRound) {
+            return;
+        }
         // Reported though the clocks were equal: then the data are not (PROTOCOL R20).
         let unequal = |report: &ClockReport| round.asked.get(&report.partition) == Some(&report.clock.hash64());
         let unequal: BTreeSet<PartitionId> = clocks.iter().filter(|r| unequal(r)).map(|r| r.partition).collect();
@@ -248,7 +262,7 @@ impl Shard {
         report: ClockReport,
         need: Need,
     ) {
-        let ClockReport { partition, clock, complete, voids } = report;
+        let ClockReport { partition, clock, complete, leftovers, voids } = report;
         let replica = self.replica(partition);
         if replica.is_damaged() {
             // What it would join now is void with the rest of the clock.
@@ -271,7 +285,10 @@ impl Shard {
             // Nothing of it would make this replica complete, or not now.
             return;
         }
-        let rest = filling && !listed && complete && self.exchange.filling.lacks_dots_alone(partition);
+        if filling && !complete {
+            self.exchange.filling.takes_from_filling(partition);
+        }
+        let rest = filling && !listed && complete && !leftovers && self.exchange.filling.lacks_dots_alone(partition);
         if rest && missing.is_empty() {
             // Not before they are durable: an append that fails takes its dots out of the pending clock again.
             if clock.difference(&self.replica(partition).table.clock).is_empty() {
@@ -279,10 +296,17 @@ impl Shard {
             }
             return;
         }
-        let listing = (filling && !listed && !rest) || need == Need::Data;
+        // What fills is listed for what its clock lacks, whatever the hashes say.
+        let data = need == Need::Data && !filling;
+        let listing = (filling && !listed && !rest) || data;
         if missing.is_empty() && !listing {
             return;
         }
+        let need = match () {
+            () if rest => Need::Rest,
+            () if data => Need::Data,
+            () => Need::Dots,
+        };
         let id = self.number();
         turn.notice(Notice::ExchangeStarted);
         turn.notice(if listing { Notice::ExchangeByListing } else { Notice::ExchangeByDots });
@@ -296,7 +320,7 @@ impl Shard {
             source_state: if complete { SourceState::Complete } else { SourceState::Filling },
             partition,
             clock,
-            need: if rest { Need::Rest } else { need },
+            need,
             mode: if listing { Mode::Listing(0) } else { Mode::Dots(missing) },
             stage: Stage::Pulling,
             applying: 0,
@@ -352,8 +376,9 @@ impl Shard {
         };
         // Only what waits for the pace is charged to it: repair must not make filling wait for ever.
         if self.fills(partition) {
-            self.page_taken(turn, from, &batch.objects);
+            self.exchange.filling.taken(turn.now.time, (from, partition), listing_from, &batch.objects);
         }
+        self.pull_waiting(turn);
         match listing_from {
             None => self.dots_pulled(turn, id, batch),
             Some(at) => self.listing_pulled(turn, id, at, batch),
@@ -514,7 +539,6 @@ impl Shard {
     pub(super) fn joined(&mut self, turn: &mut Turn<'_>, partition: PartitionId, id: u64) {
         let Some(session) = self.exchange.sessions.remove(&id) else { return };
         turn.notice(Notice::ExchangeJoined);
-        self.exchange.filling.joined(partition, session.source_state);
         let full = matches!(session.mode, Mode::Listing(_)) || session.need == Need::Rest;
         if full && !self.replica(partition).table.complete {
             self.source_joined(turn, partition, session.peer, session.source_state);

@@ -26,21 +26,26 @@ const MAX_FILLING: usize = 8;
 /// client of the shard up for 40 ms.
 const MAX_PAGES: usize = 2;
 
+/// A page that takes longer is waited for, but others need not wait with it: its source may be dead.
+const PAGE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What was listed, and what waits for its turn.
 #[derive(Debug)]
 pub(super) struct Filling {
     /// Per filling partition: with whom a full exchange has ended, and whether they were complete.
     pulled: BTreeMap<PartitionId, BTreeMap<NodeId, SourceState>>,
-    /// Partitions whose clocks were void when they began to fill, and have taken nothing since but writes and the clocks
-    /// of complete sources: each dot in them came with its whole effect.
+    /// Partitions that began to fill with no object and a clock that claimed nothing, and have taken nothing since but
+    /// writes and what complete sources had: each dot in their clocks came with its whole effect.
     sound: BTreeSet<PartitionId>,
+    /// How far listings of each have ever come: what is listed again is no progress.
+    furthest: BTreeMap<PartitionId, u64>,
     /// Sessions whose next page waits.
     waiting: VecDeque<u64>,
     pace: Pace,
     pub(super) transfers: TransferProgress,
 }
 
-/// What a source of a full listing was.
+/// What a source of a full exchange was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SourceState {
     Complete,
@@ -50,17 +55,17 @@ pub(super) enum SourceState {
 impl Filling {
     /// Nothing was listed. So many bytes are taken in a second, at most.
     pub(super) fn new(bytes_per_second: u64) -> Self {
-        let (pulled, sound, waiting, transfers) = Default::default();
-        Self { pulled, sound, waiting, pace: Pace::new(bytes_per_second), transfers }
+        let (pulled, sound, furthest, waiting, transfers) = Default::default();
+        Self { pulled, sound, furthest, waiting, pace: Pace::new(bytes_per_second), transfers }
     }
 
-    /// What this node was when the partition was listed from it, if it was.
+    /// What this node was when the last full exchange with it about the partition ended, if one did.
     pub(super) fn listed_as(&self, partition: PartitionId, node: NodeId) -> Option<SourceState> {
         self.pulled.get(&partition)?.get(&node).copied()
     }
 
-    /// The partition begins to fill under a clock that claims nothing.
-    pub(super) fn begins_void(&mut self, partition: PartitionId) {
+    /// The partition begins to fill with nothing, and a clock that claims nothing.
+    pub(super) fn begins_bare(&mut self, partition: PartitionId) {
         self.sound.insert(partition);
     }
 
@@ -72,19 +77,28 @@ impl Filling {
         sound && self.pulled.get(&partition).is_some_and(complete)
     }
 
-    /// The clock of such a source has been joined.
-    pub(super) fn joined(&mut self, partition: PartitionId, state: SourceState) {
-        if state == SourceState::Filling {
-            // Its versions may lack what they had superseded (PROTOCOL R8), and their dots are claimed now.
-            self.sound.remove(&partition);
-        }
+    /// A source that fills itself is pulled from. Its versions may lack what they had superseded (PROTOCOL R8), and with
+    /// the first page their dots are claimed here.
+    pub(super) fn takes_from_filling(&mut self, partition: PartitionId) {
+        self.sound.remove(&partition);
     }
 
-    /// A page with these objects came.
-    fn taken(&mut self, now: Time, from: NodeId, objects: &[PulledObject]) {
+    /// A page with these objects came, of a listing from this hash on, or of dots.
+    pub(super) fn taken(
+        &mut self,
+        now: Time,
+        (from, partition): (NodeId, PartitionId),
+        listing_from: Option<u64>,
+        objects: &[PulledObject],
+    ) {
+        let new = listing_from.is_some_and(|at| self.furthest.get(&partition).is_none_or(|furthest| at > *furthest));
+        if new {
+            self.furthest.extend(listing_from.map(|at| (partition, at)));
+            self.transfers.advances(now);
+        }
         let bytes_of = |object: &PulledObject| object.key.as_bytes().len() + bytes_of_all(&object.state.versions);
         let (count, bytes) = (objects.len() as u64, objects.iter().map(bytes_of).sum::<usize>() as u64);
-        self.transfers.came(now, from, count, bytes);
+        self.transfers.came(from, count, bytes);
         self.pace.take_page(now, count, bytes);
     }
 
@@ -100,7 +114,7 @@ impl Filling {
 }
 
 impl Shard {
-    /// All that this node had is in the table, durably.
+    /// All that this source had is in the table, durably.
     pub(super) fn source_joined(
         &mut self,
         turn: &mut Turn<'_>,
@@ -109,6 +123,7 @@ impl Shard {
         state: SourceState,
     ) {
         self.exchange.filling.pulled.entry(partition).or_default().insert(from, state);
+        self.exchange.filling.furthest.remove(&partition);
         self.exchange.filling.transfers.ended(turn.now.time, from);
         self.complete_if_pulled(turn, partition);
         self.timers.set(turn.now.time + FILL_GAP, Timer::Fill);
@@ -128,15 +143,12 @@ impl Shard {
         self.pull_waiting(turn);
     }
 
-    /// A page for a replica that fills has come.
-    pub(super) fn page_taken(&mut self, turn: &mut Turn<'_>, from: NodeId, objects: &[PulledObject]) {
-        self.exchange.filling.taken(turn.now.time, from, objects);
-        self.pull_waiting(turn);
-    }
-
     /// Asks for the pages that wait: so many at once, at the pace.
     pub(super) fn pull_waiting(&mut self, turn: &mut Turn<'_>) {
-        while !self.exchange.filling.waiting.is_empty() && self.pages_under_way() < MAX_PAGES {
+        while !self.exchange.filling.waiting.is_empty() && !self.fills_pause() {
+            if self.pages_under_way(turn.now.time) >= MAX_PAGES {
+                return;
+            }
             if let Some(free_at) = self.exchange.filling.pace.busy_until(turn.now.time) {
                 return self.timers.set(free_at, Timer::Fill);
             }
@@ -145,8 +157,16 @@ impl Shard {
         }
     }
 
-    fn pages_under_way(&self) -> usize {
-        self.exchange.pulled_now().filter(|partition| self.fills(*partition)).count()
+    fn pages_under_way(&self, now: Time) -> usize {
+        let awaited = |(partition, asked_at): &(PartitionId, Time)| {
+            self.fills(*partition) && now.since(*asked_at) < PAGE_PATIENCE
+        };
+        self.exchange.pulled_now().filter(awaited).count()
+    }
+
+    /// Is it the pace that filling waits for?
+    pub(super) fn fills_at_pace(&self, now: Time) -> bool {
+        self.exchange.filling.pace.busy_until(now).is_some()
     }
 
     /// Pages may be asked for, or listings have ended: then the clocks of as many other partitions that fill are asked
@@ -195,7 +215,7 @@ impl Shard {
         self.view.layouts.transfers == Transfers::Paused
     }
 
-    /// Whom to list a filling partition from next.
+    /// With whom to exchange a filling partition next.
     fn next_source(&self, partition: PartitionId) -> Option<NodeId> {
         let pulled = self.exchange.filling.pulled.get(&partition);
         let mut owners = self.view.layout().primaries(partition).iter().copied();
@@ -210,7 +230,7 @@ impl Shard {
         }
     }
 
-    /// Full listings from N-W+1 complete others, or from all others: nothing else exists to learn
+    /// Full exchanges with N-W+1 complete others, or with all others: nothing else exists to learn
     /// (PROTOCOL R6; docs/decisions/0003). The others are the owners by the version that reads go by, but for those
     /// that the operator declared dead.
     fn has_pulled_enough(&self, partition: PartitionId) -> bool {
@@ -236,5 +256,6 @@ impl Shard {
     pub(super) fn forget_pulled(&mut self, partition: PartitionId) {
         self.exchange.filling.pulled.remove(&partition);
         self.exchange.filling.sound.remove(&partition);
+        self.exchange.filling.furthest.remove(&partition);
     }
 }

@@ -125,6 +125,8 @@ impl Shard {
                 // Whoever sent it has been told.
                 let _ = self.apply(turn, partition, apply, object, slot);
             }
+            // What comes of a session that has ended may lie behind a record that voids the clock.
+            UpdateStep::Pulled { session, .. } if !self.exchange.runs(session) => {}
             UpdateStep::Pulled { session, apply } => {
                 self.object_found(session, slot.place);
                 match self.apply(turn, partition, apply, object, slot) {

@@ -48,14 +48,15 @@ impl Shard {
             let clock = replica.shown_clock().clone();
             let (table, complete, voids) = (&replica.table, replica.is_whole(), replica.voids());
             let equal = clock.hash64() == entry.clock_hash;
-            let comparable = complete && table.leftovers.is_empty();
+            let leftovers = !table.leftovers.is_empty();
+            let comparable = complete && !leftovers;
             let unequal = comparable && entry.data_hash.is_some_and(|hash| hash != table.hash);
             if equal && unequal {
                 // Reported all the same: the asker lists, and what one of the two has superseded goes.
                 turn.notice(super::Notice::DataHashesDiffer);
             }
             if !equal || unequal || entry.need == ClockNeed::Listing {
-                reports.push(ClockReport { partition: entry.partition, clock, complete, voids });
+                reports.push(ClockReport { partition: entry.partition, clock, complete, leftovers, voids });
             }
         }
         let source = (self.me.actor, self.me.epoch);

@@ -107,6 +107,11 @@ impl Replica {
         self.keys.keys().filter(move |key| (from..=to).contains(&key.hash64()))
     }
 
+    /// Has it no object, durable or on its way?
+    pub(super) fn is_bare(&self) -> bool {
+        self.table.index.is_empty() && self.keys.is_empty()
+    }
+
     /// May count towards R and coordinate (PROTOCOL R6).
     pub(super) fn counts(&self) -> bool {
         self.is_whole() || broken(Mutation::WipedCountsAtOnce) || broken(Mutation::ReadUnsynced)

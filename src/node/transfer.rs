@@ -16,7 +16,7 @@ pub struct Transfer {
     pub bytes: u64,
     /// Copies that ended before they were whole, to be begun again.
     pub retries: u64,
-    /// Why the last of these did.
+    /// Why the last of these did; none once a copy has become whole since.
     pub last_error: Option<TransferError>,
 }
 
@@ -57,16 +57,22 @@ pub(super) struct TransferProgress {
 
 impl TransferProgress {
     /// So much came from this node.
-    pub(super) fn came(&mut self, now: Time, from: NodeId, objects: u64, bytes: u64) {
+    pub(super) fn came(&mut self, from: NodeId, objects: u64, bytes: u64) {
         let transfer = self.sources.entry(from).or_default();
         (transfer.objects, transfer.bytes) = (transfer.objects + objects, transfer.bytes + bytes);
+    }
+
+    /// Something is here that was not before.
+    pub(super) fn advances(&mut self, now: Time) {
         self.progress_at = Some(now);
     }
 
     /// A copy is whole.
     pub(super) fn ended(&mut self, now: Time, from: NodeId) {
-        self.sources.entry(from).or_default().copies += 1;
-        self.progress_at = Some(now);
+        let transfer = self.sources.entry(from).or_default();
+        transfer.copies += 1;
+        transfer.last_error = None;
+        self.advances(now);
     }
 
     fn failed(&mut self, from: NodeId, why: TransferError) {
@@ -80,7 +86,7 @@ impl TransferProgress {
         self.idle = now.since(*self.progress_at.get_or_insert(now));
     }
 
-    /// Nothing is, or nothing may be.
+    /// Nothing is, or nothing may be yet.
     pub(super) fn rests(&mut self) {
         (self.progress_at, self.idle) = (None, Duration::ZERO);
     }
@@ -122,7 +128,7 @@ impl Shard {
     pub(super) fn watch_transfers(&mut self, now: Time) {
         let own = self.own_partitions();
         let waits = own.into_iter().any(|partition| self.fills(partition) && self.may_fill(partition));
-        match waits && !self.fills_pause() {
+        match waits && !self.fills_pause() && !self.fills_at_pace(now) {
             true => self.exchange.filling.transfers.waits(now),
             false => self.exchange.filling.transfers.rests(),
         }
@@ -140,7 +146,8 @@ mod tests {
         transfers.waits(at(1));
         transfers.waits(at(31));
         assert_eq!(transfers.idle(), Duration::from_secs(30));
-        transfers.came(at(40), NodeId(1), 2, 99);
+        transfers.came(NodeId(1), 2, 99);
+        transfers.advances(at(40));
         transfers.waits(at(41));
         assert_eq!(transfers.idle(), Duration::from_secs(1));
         transfers.rests();

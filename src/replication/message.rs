@@ -249,6 +249,8 @@ pub struct ClockReport {
     pub clock: DotSet,
     /// Whether the source is complete there.
     pub complete: bool,
+    /// Whether a key there has seen dots that the clock has not (PROTOCOL R12f): no pull of dots brings these.
+    pub leftovers: bool,
     /// How often the clock there has become void in the source's process.
     pub voids: u32,
 }

@@ -72,8 +72,13 @@ impl World {
         self.control_later(node, input);
     }
 
-    /// Joins, leaves, replacements, other weights; never fewer nodes than copies.
+    /// Joins, leaves, replacements, other weights, another N; never fewer nodes than copies.
     fn draw_change(&mut self, from: &Layout) -> Option<Layout> {
+        if self.swarm.changes_replicas() && self.layout_random.chance(0.3) {
+            let replicas = self.layout_random.between(1, self.swarm.most_replicas as u64) as usize;
+            let possible = replicas != from.replicas && replicas <= from.nodes.len();
+            return possible.then(|| from.change(from.nodes.clone(), replicas).ok()).flatten();
+        }
         let outside: Vec<LayoutNode> =
             self.layout.nodes.iter().filter(|node| from.node(node.id).is_none()).cloned().collect();
         let mut nodes = from.nodes.clone();

@@ -37,9 +37,10 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::GainedCountsAtOnce, "node::tests::mutants::a_gained_partition_that_counts_at_once_is_noticed"),
     (Mutation::LeaverUncovered, "node::tests::mutants::a_leaver_that_does_not_wait_for_the_others_is_noticed"),
     (Mutation::SessionOutlivesVoid, "node::tests::mutants::a_session_that_outlives_its_clock_is_noticed"),
+    (Mutation::StaleRound, "node::tests::mutants::an_answer_of_before_that_counts_is_noticed"),
     (
         Mutation::RestUnsound,
-        "node::tests::mutants::a_damaged_replica_that_takes_only_dots_from_its_second_source_is_noticed",
+        "node::tests::mutants::a_replica_that_takes_dots_alone_although_it_claims_too_much_is_noticed",
     ),
     (Mutation::ListingSkips, "replication::cover::tests::a_page_that_goes_beyond_one_of_its_parts_is_noticed"),
     (Mutation::TokenNotVerified, "causal::token::tests::a_token_taken_unverified_is_noticed"),

@@ -152,6 +152,8 @@ pub struct Swarm {
     pub scrub: Option<Duration>,
     /// Mean time between two changes of the layout; none in runs without.
     pub layout_changes: Option<Duration>,
+    /// The most that N becomes by such changes; N itself where none changes it.
+    pub most_replicas: usize,
     /// Nodes in the first layout; the others are members without partitions.
     pub first_nodes: usize,
     /// Which faults there are.
@@ -194,6 +196,7 @@ impl Swarm {
             upkeep: None,
             scrub: None,
             layout_changes: None,
+            most_replicas: replicas,
             first_nodes: nodes,
             faults,
         };
@@ -243,6 +246,14 @@ impl Swarm {
         self.detection = Detection::Real;
         self.scrub = None;
         self.faults.retain(|fault| !matches!(fault, Fault::Wipe | Fault::SyncError | Fault::Rot));
+        if random.chance(0.3) {
+            self.most_replicas = self.replicas + 1;
+        }
+    }
+
+    /// Is N changed, too?
+    pub fn changes_replicas(&self) -> bool {
+        self.most_replicas > self.replicas
     }
 
     /// A tenth of the runs are calm; the others have each class with a chance of their own.

@@ -471,7 +471,7 @@ mod tests {
             swarm.faults.remove(&lost);
         }
         swarm.listings = 0.0;
-        (swarm.layout_changes, swarm.first_nodes) = (None, swarm.nodes);
+        (swarm.layout_changes, swarm.first_nodes, swarm.most_replicas) = (None, swarm.nodes, swarm.replicas);
         run_swarm(seed, swarm, random, &|_, _| Box::new(ToyMachine::new(flaw)), Voice::Quiet)
     }
 

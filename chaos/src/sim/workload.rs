@@ -88,7 +88,8 @@ impl Workload {
             shared: BTreeMap::new(),
             pages,
             claims: Claims::default(),
-            oracle: Oracle::new(swarm.keys, replicas),
+            // Two quorums meet if together they are more than this.
+            oracle: Oracle::new(swarm.keys, replicas.max(swarm.most_replicas)),
             remaining: swarm.operations,
             succeeded: 0,
         }
@@ -130,9 +131,21 @@ impl Workload {
     }
 
     fn asked(&self, client: usize, key: usize, options: &Options, begun: Time) -> Asked {
-        let count = |quorum: Quorum| quorum.of(self.replicas).unwrap_or(self.replicas);
+        let count = |quorum| self.count(quorum);
         let strict = options.sloppiness == Sloppiness::Strict;
         Asked { client, key, write: None, copies: count(options.w), reads: count(options.r), strict, begun }
+    }
+
+    /// How many replicas a quorum is. Where N changes, a majority of any N reaches each write of a majority, and so does
+    /// "all"; of a number no more is known than that it is a majority of the largest N, or may be none.
+    fn count(&self, quorum: Quorum) -> usize {
+        let most = self.swarm.most_replicas;
+        let count = quorum.of(most).unwrap_or(most);
+        match quorum {
+            Quorum::Count(_) if self.swarm.changes_replicas() && count <= most / 2 => 1,
+            _ if self.swarm.changes_replicas() => most / 2 + 1,
+            _ => quorum.of(self.replicas).unwrap_or(self.replicas),
+        }
     }
 
     fn draw_key(&mut self) -> usize {
@@ -301,7 +314,7 @@ impl Workload {
             _ => return Vec::new(),
         };
         self.succeeded += 1;
-        let reads = asked.options.r.of(self.replicas).unwrap_or(self.replicas);
+        let reads = self.count(asked.options.r);
         check_listed(
             &self.oracle,
             &self.keys,

@@ -31,6 +31,20 @@ impl Move {
         Self { scene, kept: [a, b], from, to, before, after }
     }
 
+    /// Full exchanges with these, one after the other. What reads its node holds, the store answers.
+    fn fill_from(&mut self, node: NodeId, sources: &[NodeId]) {
+        for source in sources {
+            self.scene.wait(5_000_000);
+            for _ in 0..8 {
+                self.scene.deliver(node, *source);
+                self.scene.flush(*source);
+                self.scene.deliver(*source, node);
+                self.scene.read(node);
+                self.scene.flush(node);
+            }
+        }
+    }
+
     fn nodes(&self) -> [NodeId; 4] {
         [self.kept[0], self.kept[1], self.from, self.to]
     }
@@ -102,6 +116,76 @@ fn a_new_owner_lists_one_source_alone() {
     assert!(change.scene.is_complete(to));
     assert_eq!(change.scene.report(to).keys, 2);
     assert_eq!(change.scene.noticed(to, Notice::ExchangeByListing), 1);
+}
+
+/// The same, of a copy that the node owned once and gains again.
+#[test]
+pub(super) fn what_is_left_of_another_time_is_listed_from_each_source() {
+    let mut change = Move::new();
+    let ([old, new], node) = (change.kept, change.from);
+    change.scene.ask(old, put("k", "old"));
+    change.scene.command(new, put("k", "new"));
+    change.scene.settle_without(&[old]);
+    let again = Arc::new(change.scene.next_layout(&change.after, &[old, new, node]));
+    // Its keys stay: they cannot be read.
+    change.scene.hold_reads(node);
+    change.scene.goes_by(node, LiveLayouts::only(Arc::clone(&change.after)));
+    change.scene.flush(node);
+    let versions = vec![Arc::clone(&change.after), Arc::clone(&again)];
+    let (settled, acknowledged) = (again.version, change.after.version);
+    let both = LiveLayouts { versions, settled, acknowledged, ..LiveLayouts::only(Arc::clone(&change.after)) };
+    change.scene.goes_by(node, both);
+    change.scene.flush(node);
+    assert_eq!((change.scene.report(node).keys, change.scene.report(node).clock), (1, DotSet::EMPTY));
+    change.fill_from(node, &[old, new]);
+    assert_eq!(change.scene.report(node).data_hash, change.scene.report(new).data_hash);
+}
+
+/// The same, of a copy that has taken a page from a source that was damaged, and no more.
+#[test]
+pub(super) fn after_a_page_of_a_filling_source_each_source_is_listed() {
+    let mut change = Move::new();
+    let ([old, new], damaged, to) = (change.kept, change.from, change.to);
+    change.scene.ask(old, put("k", "old"));
+    change.scene.command(new, put("k", "new"));
+    change.scene.settle_without(&[old]);
+    change.scene.damage(damaged);
+    change.settle_both();
+    change.scene.wait(5_000_000);
+    // The clock, then the page. The source is gone before all of it is joined.
+    for _ in 0..2 {
+        change.scene.deliver(to, damaged);
+        change.scene.deliver(damaged, to);
+    }
+    change.scene.down(to, damaged);
+    change.scene.flush(to);
+    assert_eq!(change.scene.report(to).keys, 1);
+    change.fill_from(to, &[old, new]);
+    assert_eq!(change.scene.report(to).data_hash, change.scene.report(new).data_hash);
+}
+
+/// Rule: PROTOCOL R6. What a source had seen before everyone went by the new version is not all that it must have shown.
+#[test]
+pub(super) fn a_clock_of_before_does_not_make_its_source_count() {
+    let mut change = Move::new();
+    let ([a, b], from, to) = (change.kept, change.from, change.to);
+    change.scene.ask(a, put("k", "1"));
+    change.scene.goes_by(to, change.both(1));
+    change.scene.flush(to);
+    change.scene.wait(5_000_000);
+    change.scene.deliver(to, b);
+    // Its answer is late. Until then it and the one that goes have a write that nobody else will have.
+    change.scene.command(b, put("late", "1").having_seen(&DotSet::EMPTY).with(strict));
+    change.scene.flush(b);
+    change.scene.deliver(b, from);
+    change.settle_both();
+    change.fill_from(to, &[a]);
+    change.scene.deliver(b, to);
+    change.scene.flush(to);
+    assert!(!change.scene.is_complete(to));
+    change.fill_from(to, &[b]);
+    assert!(change.scene.is_complete(to));
+    assert_eq!(change.scene.report(to).keys, 2);
 }
 
 #[test]

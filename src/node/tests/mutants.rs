@@ -75,6 +75,13 @@ fn a_session_that_outlives_its_clock_is_noticed() {
 }
 
 #[test]
-fn a_damaged_replica_that_takes_only_dots_from_its_second_source_is_noticed() {
+fn a_replica_that_takes_dots_alone_although_it_claims_too_much_is_noticed() {
     caught(Mutation::RestUnsound, layout_changes::what_survived_damage_is_listed_from_each_source);
+    caught(Mutation::RestUnsound, layout_changes::what_is_left_of_another_time_is_listed_from_each_source);
+    caught(Mutation::RestUnsound, layout_changes::after_a_page_of_a_filling_source_each_source_is_listed);
+}
+
+#[test]
+fn an_answer_of_before_that_counts_is_noticed() {
+    caught(Mutation::StaleRound, layout_changes::a_clock_of_before_does_not_make_its_source_count);
 }
