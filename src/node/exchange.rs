@@ -83,9 +83,11 @@ struct Session {
 
 /// Why a session is begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
-    /// The peer has seen dots that this replica has not, or this one fills.
+pub(super) enum Need {
+    /// The peer has seen dots that this replica has not.
     Dots,
+    /// This replica fills, and wants all of it.
+    Listing,
     /// This replica fills, and lacks no more of what the peer has than the dots that its clock lacks.
     Rest,
     /// Equal clocks over different data.
@@ -262,51 +264,25 @@ impl Shard {
         report: ClockReport,
         need: Need,
     ) {
-        let ClockReport { partition, clock, complete, leftovers, voids } = report;
+        let partition = report.partition;
         let replica = self.replica(partition);
         if replica.is_damaged() {
             // What it would join now is void with the rest of the clock.
             return;
         }
-        let missing = clock.difference(replica.pending_clock());
-        let filling = !replica.table.complete;
-        if !complete && !filling {
+        let missing = report.clock.difference(replica.pending_clock());
+        let wanted = match (replica.table.complete, report.complete) {
+            (false, _) => self.wanted_to_fill(turn, peer, &report, &missing),
             // A damaged source offers its versions without what they had superseded (PROTOCOL R8). Taken here,
             // their dots would be in this clock without their whole effect, and no exchange would ever bring
             // it: complete replicas show the other versions under the same clock. Once the source has filled,
             // it knows what the others know, and then its dots are taken.
-            return;
-        }
-        // What was listed from a source that filled itself is listed again once it is complete.
-        let listed_as = self.exchange.filling.listed_as(partition, peer);
-        let listed = listed_as == Some(SourceState::Complete) || (listed_as.is_some() && !complete);
-        let counted = self.view.layout().is_primary(partition, peer);
-        if filling && !(self.may_fill(partition) && counted && self.fill_room() > 0) {
-            // Nothing of it would make this replica complete, or not now.
-            return;
-        }
-        if filling && !complete {
-            self.exchange.filling.takes_from_filling(partition);
-        }
-        let rest = filling && !listed && complete && !leftovers && self.exchange.filling.lacks_dots_alone(partition);
-        if rest && missing.is_empty() {
-            // Not before they are durable: an append that fails takes its dots out of the pending clock again.
-            if clock.difference(&self.replica(partition).table.clock).is_empty() {
-                self.source_joined(turn, partition, peer, SourceState::Complete);
-            }
-            return;
-        }
-        // What fills is listed for what its clock lacks, whatever the hashes say.
-        let data = need == Need::Data && !filling;
-        let listing = (filling && !listed && !rest) || data;
-        if missing.is_empty() && !listing {
-            return;
-        }
-        let need = match () {
-            () if rest => Need::Rest,
-            () if data => Need::Data,
-            () => Need::Dots,
+            (true, false) => None,
+            (true, true) => Some(need).filter(|need| *need == Need::Data || !missing.is_empty()),
         };
+        let Some(need) = wanted else { return };
+        let ClockReport { clock, complete, voids, .. } = report;
+        let listing = matches!(need, Need::Listing | Need::Data);
         let id = self.number();
         turn.notice(Notice::ExchangeStarted);
         turn.notice(if listing { Notice::ExchangeByListing } else { Notice::ExchangeByDots });

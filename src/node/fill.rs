@@ -3,13 +3,14 @@
 
 use super::Transfers;
 use super::appends::After;
+use super::exchange::Need;
 use super::pace::Pace;
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
 use super::transfer::TransferProgress;
 use crate::base::{Mutation, NodeId, Time, broken};
-use crate::causal::bytes_of_all;
-use crate::replication::PulledObject;
+use crate::causal::{DotSet, bytes_of_all};
+use crate::replication::{ClockReport, PulledObject};
 use crate::ring::PartitionId;
 use crate::store::{Body, Published};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -197,6 +198,41 @@ impl Shard {
         for (peer, partitions) in asks {
             self.query_clocks(turn, peer, &partitions);
         }
+    }
+
+    /// What a replica that fills wants of a source with this clock: nothing if it is not its turn, or counts already. What
+    /// the hashes of the data say does not matter.
+    pub(super) fn wanted_to_fill(
+        &mut self,
+        turn: &mut Turn<'_>,
+        peer: NodeId,
+        report: &ClockReport,
+        missing: &DotSet,
+    ) -> Option<Need> {
+        let ClockReport { partition, complete, .. } = *report;
+        let counted = self.view.layout().is_primary(partition, peer);
+        if !(self.may_fill(partition) && counted && self.fill_room() > 0) {
+            return None;
+        }
+        if !complete {
+            self.exchange.filling.takes_from_filling(partition);
+        }
+        // What was listed from a source that filled itself is listed again once it is complete.
+        let listed_as = self.exchange.filling.listed_as(partition, peer);
+        if listed_as == Some(SourceState::Complete) || (listed_as.is_some() && !complete) {
+            return Some(Need::Dots).filter(|_| !missing.is_empty());
+        }
+        if !complete || report.leftovers || !self.exchange.filling.lacks_dots_alone(partition) {
+            return Some(Need::Listing);
+        }
+        if !missing.is_empty() {
+            return Some(Need::Rest);
+        }
+        // Not before they are durable: an append that fails takes its dots out of the pending clock again.
+        if report.clock.difference(&self.replica(partition).table.clock).is_empty() {
+            self.source_joined(turn, partition, peer, SourceState::Complete);
+        }
+        None
     }
 
     /// Is the replica still to be filled?
