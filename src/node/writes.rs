@@ -510,8 +510,9 @@ impl Shard {
         if write.tally.is_enough()
             && let Some(origin) = write.origin.take()
         {
-            let (acks, hinted) = (write.tally.acks(), write.tally.hinted());
-            turn.answer(origin, Outcome::Written(WriteResult { acks, hinted, ..minted.result.clone() }));
+            // All three of the same version: N may differ between those that live.
+            let (acks, hinted, replicas) = (write.tally.acks(), write.tally.hinted(), write.tally.replicas());
+            turn.answer(origin, Outcome::Written(WriteResult { acks, hinted, replicas, ..minted.result.clone() }));
         }
         let cared_for = write.missing.values().all(|stand_in| *stand_in == StandIn::Holds);
         let fallback = write.seat == Seat::Fallback;

@@ -93,6 +93,11 @@ impl WriteTally {
         self.neediest().map_or(0, |row| self.counting(row).filter(|copy| *copy == Copy::Hint).count())
     }
 
+    /// Of how many owners there.
+    pub fn replicas(&self) -> usize {
+        self.neediest().map_or(0, |row| row.replicas.len())
+    }
+
     /// How many are needed there.
     pub fn required(&self) -> usize {
         self.neediest().map_or(0, |row| row.required)
@@ -194,6 +199,20 @@ mod tests {
         assert!(!other.is_enough(), "enough of the new version alone");
         other.forget_before(2);
         assert!(other.is_enough(), "the old version has ended");
+    }
+
+    #[test]
+    fn while_n_changes_copies_are_told_of_one_version() {
+        let row = |version, required, replicas: &[NodeId]| TallyRow { version, required, replicas: replicas.to_vec() };
+        let mut tally = WriteTally::new(vec![row(1, 2, &[A, B, C]), row(2, 3, &[A, B, C, D])], Sloppiness::Sloppy);
+        for (node, actor) in [(A, 1), (B, 2)] {
+            tally.acknowledge(node, Actor(actor), Copy::Primary, &[]);
+        }
+        assert_eq!((tally.acks(), tally.required(), tally.replicas()), (2, 3, 4));
+        for (node, actor) in [(C, 3), (D, 4)] {
+            tally.acknowledge(node, Actor(actor), Copy::Primary, &[]);
+        }
+        assert_eq!((tally.acks(), tally.required(), tally.replicas()), (3, 2, 3));
     }
 
     #[test]
