@@ -272,7 +272,7 @@ impl Shard {
         }
         let missing = report.clock.difference(replica.pending_clock());
         let wanted = match (replica.table.complete, report.complete) {
-            (false, _) => self.wanted_to_fill(turn, peer, &report, &missing),
+            (false, _) => self.wanted_to_fill(peer, &report, &missing),
             // A damaged source offers its versions without what they had superseded (PROTOCOL R8). Taken here,
             // their dots would be in this clock without their whole effect, and no exchange would ever bring
             // it: complete replicas show the other versions under the same clock. Once the source has filled,

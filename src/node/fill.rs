@@ -93,14 +93,15 @@ impl Filling {
         objects: &[PulledObject],
     ) {
         let new = listing_from.is_some_and(|at| self.furthest.get(&partition).is_none_or(|furthest| at > *furthest));
-        if new {
-            self.furthest.extend(listing_from.map(|at| (partition, at)));
-            self.transfers.advances(now);
-        }
         let bytes_of = |object: &PulledObject| object.key.as_bytes().len() + bytes_of_all(&object.state.versions);
         let (count, bytes) = (objects.len() as u64, objects.iter().map(bytes_of).sum::<usize>() as u64);
         self.transfers.came(from, count, bytes);
         self.pace.take_page(now, count, bytes);
+        if new {
+            // Until it is paid for, nothing more can come.
+            self.transfers.advances(self.pace.busy_until(now).unwrap_or(now));
+            self.furthest.extend(listing_from.map(|at| (partition, at)));
+        }
     }
 
     /// Is it this node that makes the session wait?
@@ -165,11 +166,6 @@ impl Shard {
         self.exchange.pulled_now().filter(awaited).count()
     }
 
-    /// Is it the pace that filling waits for?
-    pub(super) fn fills_at_pace(&self, now: Time) -> bool {
-        self.exchange.filling.pace.busy_until(now).is_some()
-    }
-
     /// Pages may be asked for, or listings have ended: then the clocks of as many other partitions that fill are asked
     /// for as sessions may be begun. Where nothing was joined, the next round comes soon enough.
     pub(super) fn fill_on(&mut self, turn: &mut Turn<'_>) {
@@ -202,13 +198,7 @@ impl Shard {
 
     /// What a replica that fills wants of a source with this clock: nothing if it is not its turn, or counts already. What
     /// the hashes of the data say does not matter.
-    pub(super) fn wanted_to_fill(
-        &mut self,
-        turn: &mut Turn<'_>,
-        peer: NodeId,
-        report: &ClockReport,
-        missing: &DotSet,
-    ) -> Option<Need> {
+    pub(super) fn wanted_to_fill(&mut self, peer: NodeId, report: &ClockReport, missing: &DotSet) -> Option<Need> {
         let ClockReport { partition, complete, .. } = *report;
         let counted = self.view.layout().is_primary(partition, peer);
         if !(self.may_fill(partition) && counted && self.fill_room() > 0) {
@@ -225,14 +215,9 @@ impl Shard {
         if !complete || report.leftovers || !self.exchange.filling.lacks_dots_alone(partition) {
             return Some(Need::Listing);
         }
-        if !missing.is_empty() {
-            return Some(Need::Rest);
-        }
-        // Not before they are durable: an append that fails takes its dots out of the pending clock again.
-        if report.clock.difference(&self.replica(partition).table.clock).is_empty() {
-            self.source_joined(turn, partition, peer, SourceState::Complete);
-        }
-        None
+        // Also where it lacks none: by the pull the source learns of this disk, and refuses what it acknowledged before
+        // (PROTOCOL R5); and the join is behind all that is on its way.
+        Some(Need::Rest)
     }
 
     /// Is the replica still to be filled?

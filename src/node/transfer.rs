@@ -62,9 +62,9 @@ impl TransferProgress {
         (transfer.objects, transfer.bytes) = (transfer.objects + objects, transfer.bytes + bytes);
     }
 
-    /// Something is here that was not before.
-    pub(super) fn advances(&mut self, now: Time) {
-        self.progress_at = Some(now);
+    /// Something is here that was not before; until then nothing more can be.
+    pub(super) fn advances(&mut self, until: Time) {
+        self.progress_at = Some(until);
     }
 
     /// A copy is whole.
@@ -86,7 +86,7 @@ impl TransferProgress {
         self.idle = now.since(*self.progress_at.get_or_insert(now));
     }
 
-    /// Nothing is, or nothing may be yet.
+    /// Nothing is, or nothing may be.
     pub(super) fn rests(&mut self) {
         (self.progress_at, self.idle) = (None, Duration::ZERO);
     }
@@ -128,7 +128,7 @@ impl Shard {
     pub(super) fn watch_transfers(&mut self, now: Time) {
         let own = self.own_partitions();
         let waits = own.into_iter().any(|partition| self.fills(partition) && self.may_fill(partition));
-        match waits && !self.fills_pause() && !self.fills_at_pace(now) {
+        match waits && !self.fills_pause() {
             true => self.exchange.filling.transfers.waits(now),
             false => self.exchange.filling.transfers.rests(),
         }

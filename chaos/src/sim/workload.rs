@@ -39,8 +39,8 @@ struct Asked {
     write: Option<WriteId>,
     copies: usize,
     reads: usize,
-    /// Copies and reads that an answer must count.
-    least: [usize; 2],
+    /// W and R, as they were asked for.
+    quorums: [Quorum; 2],
     strict: bool,
     begun: Time,
 }
@@ -135,8 +135,8 @@ impl Workload {
     fn asked(&self, client: usize, key: usize, options: &Options, begun: Time) -> Asked {
         let count = |quorum| self.count(quorum);
         let strict = options.sloppiness == Sloppiness::Strict;
-        let least = [options.w, options.r].map(|quorum| self.least(quorum));
-        Asked { client, key, write: None, copies: count(options.w), reads: count(options.r), least, strict, begun }
+        let (copies, reads, quorums) = (count(options.w), count(options.r), [options.w, options.r]);
+        Asked { client, key, write: None, copies, reads, quorums, strict, begun }
     }
 
     /// How many replicas a quorum is. Where N changes, a majority of any N reaches each write of a majority, and so does
@@ -147,15 +147,6 @@ impl Workload {
         match quorum {
             Quorum::Count(_) if self.swarm.changes_replicas() && count <= most / 2 => 1,
             _ if self.swarm.changes_replicas() => most / 2 + 1,
-            _ => quorum.of(self.replicas).unwrap_or(self.replicas),
-        }
-    }
-
-    /// How many replicas must answer at least: N may have become 1.
-    fn least(&self, quorum: Quorum) -> usize {
-        match quorum {
-            Quorum::Majority | Quorum::All if self.swarm.changes_replicas() => 1,
-            Quorum::Count(count) => usize::from(count),
             _ => quorum.of(self.replicas).unwrap_or(self.replicas),
         }
     }
@@ -241,8 +232,7 @@ impl Workload {
         }
         let Some(asked) = self.open.remove(&request) else { return (None, Vec::new()) };
         let sloppiness = if asked.strict { Sloppiness::Strict } else { Sloppiness::Sloppy };
-        let [copies, reads] = asked.least;
-        let mut broken = check_quorum(&outcome, copies, reads, sloppiness);
+        let mut broken = check_quorum(&outcome, asked.quorums, sloppiness);
         if self.swarm.is_calm() {
             broken.extend(check_available(&outcome));
         }

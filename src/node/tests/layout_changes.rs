@@ -180,8 +180,11 @@ pub(super) fn a_clock_of_before_does_not_make_its_source_count() {
     change.scene.deliver(b, from);
     change.settle_both();
     change.fill_from(to, &[a]);
+    // Nothing has reached it since, and what came is paid for.
+    change.scene.wait(1_000);
+    change.scene.lose(to, b);
     change.scene.deliver(b, to);
-    change.scene.flush(to);
+    change.scene.talk(to, b);
     assert!(!change.scene.is_complete(to));
     change.fill_from(to, &[b]);
     assert!(change.scene.is_complete(to));

@@ -1,14 +1,18 @@
 //! P1: a success counts as many copies as were asked for, and a strict one no hint.
 
 use super::Broken;
-use dunlin::replication::{Outcome, Sloppiness};
+use dunlin::replication::{Outcome, Quorum, Sloppiness};
 
-/// Judges what a success says of itself.
-pub fn check_quorum(outcome: &Outcome, copies: usize, reads: usize, sloppiness: Sloppiness) -> Vec<Broken> {
-    let (got, wanted, hinted, replicas) = match outcome {
-        Outcome::Read(read) => (read.answers, reads, read.hinted, read.replicas),
-        Outcome::Written(written) => (written.acks, copies, written.hinted, written.replicas),
+/// Judges what a success says of itself: W and R are of the N that it names.
+pub fn check_quorum(outcome: &Outcome, [w, r]: [Quorum; 2], sloppiness: Sloppiness) -> Vec<Broken> {
+    let (got, asked, hinted, replicas) = match outcome {
+        Outcome::Read(read) => (read.answers, r, read.hinted, read.replicas),
+        Outcome::Written(written) => (written.acks, w, written.hinted, written.replicas),
         _ => return Vec::new(),
+    };
+    let wanted = match asked {
+        Quorum::Count(count) => usize::from(count),
+        Quorum::Majority | Quorum::All => asked.of(replicas).unwrap_or(replicas),
     };
     let strict = sloppiness == Sloppiness::Strict;
     let faults = [
@@ -42,10 +46,10 @@ mod tests {
     fn too_few_answers_and_hints_in_a_strict_success_are_reported() {
         let read =
             |answers, hinted| Outcome::Read(ReadResult { state: Filled::default(), answers, replicas: 3, hinted });
-        assert_eq!(check_quorum(&read(2, 0), 2, 2, Sloppiness::Strict), []);
-        assert_eq!(check_quorum(&read(1, 0), 2, 2, Sloppiness::Strict).len(), 1);
-        assert_eq!(check_quorum(&read(2, 1), 2, 2, Sloppiness::Strict).len(), 1);
-        assert_eq!(check_quorum(&read(4, 0), 2, 2, Sloppiness::Strict).len(), 1);
-        assert_eq!(check_quorum(&read(2, 1), 2, 2, Sloppiness::Sloppy), []);
+        assert_eq!(check_quorum(&read(2, 0), [Quorum::Majority; 2], Sloppiness::Strict), []);
+        assert_eq!(check_quorum(&read(1, 0), [Quorum::Majority; 2], Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), [Quorum::Majority; 2], Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(4, 0), [Quorum::Majority; 2], Sloppiness::Strict).len(), 1);
+        assert_eq!(check_quorum(&read(2, 1), [Quorum::Majority; 2], Sloppiness::Sloppy), []);
     }
 }
