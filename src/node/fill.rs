@@ -280,3 +280,21 @@ impl Shard {
         self.exchange.filling.furthest.remove(&partition);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listed_again_is_no_progress() {
+        let mut filling = Filling::new(1 << 20);
+        let (at, page) = (|seconds: u64| Time(seconds * 1_000_000), (NodeId(1), PartitionId(0)));
+        filling.taken(at(1), page, Some(0), &[]);
+        filling.taken(at(40), page, Some(0), &[]);
+        filling.transfers.waits(at(61));
+        assert!(filling.transfers.idle() > Duration::from_secs(59), "{:?}", filling.transfers.idle());
+        filling.taken(at(62), page, Some(5), &[]);
+        filling.transfers.waits(at(62));
+        assert_eq!(filling.transfers.idle(), Duration::ZERO);
+    }
+}
