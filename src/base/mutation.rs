@@ -57,6 +57,7 @@ pub enum Mutation {
     SessionOutlivesVoid,
     RestUnsound,
     StaleRound,
+    DropForgotten,
 }
 
 impl Mutation {
@@ -112,6 +113,7 @@ impl Mutation {
         (Mutation::SessionOutlivesVoid, "session-outlives-void", "R7"),
         (Mutation::RestUnsound, "rest-unsound", "R6"),
         (Mutation::StaleRound, "stale-round", "R6"),
+        (Mutation::DropForgotten, "drop-forgotten", "R12"),
     ];
 
     /// The mutation of this name.

@@ -103,6 +103,7 @@ impl Shard {
             Body::HintDone { hint, target } => self.hints.done(*hint, *target),
             Body::Complete => turn.notice(Notice::PartitionCompleted),
             Body::Reset { .. } => turn.notice(Notice::PartitionVoided),
+            Body::Drop => turn.notice(Notice::PartitionDropped),
             _ => {}
         }
         self.after_durable(turn, partition, after);

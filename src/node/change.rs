@@ -3,26 +3,21 @@
 //!
 //! ```text
 //! gained: clock void, does not count --> pulled from owners of the version read by --> counts   (Filled)
-//! lost:   clock void, does not count --> its keys go, at a pace
+//! lost:   clock void, does not count --> its keys go                                        (Drop)
 //! both, and every request begun before has ended                                               (Drained)
 //! ```
 
+use super::Effect;
 use super::appends::After;
-use super::loads::Look;
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
-use super::{Effect, Notice};
-use crate::base::{Key, Mutation, NodeId, broken};
-use crate::causal::{DotSet, Filled, entry_hash};
+use crate::base::{Mutation, NodeId, broken};
+use crate::causal::DotSet;
 use crate::ring::PartitionId;
-use crate::store::{Body, Place, Published};
+use crate::store::{Body, Published};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Keys of lost partitions removed at once. With the pause below 1,280 a second: each is a read and a record, as a put
-/// is, and nobody waits for it. Five times as many made p99 of clients twice as long.
-const MAX_GIVEN_UP_AT_ONCE: usize = 32;
 
 /// Between two looks at what a change still needs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
@@ -38,8 +33,6 @@ pub(super) struct Change {
     filled: u64,
     /// Partitions that this node owns by older versions alone: what it had of each when everyone went by the newest.
     leaving: BTreeMap<PartitionId, Leaving>,
-    /// Slots of lost partitions being read.
-    removing: usize,
     /// Lost partitions that may still have keys.
     lost: BTreeSet<PartitionId>,
 }
@@ -208,7 +201,7 @@ impl Shard {
             let (revision, version) = (layouts.revision, layouts.newest().version);
             turn.effects.push(Effect::Filled { shard: self.me.shard, revision, version });
         }
-        self.remove_lost(turn);
+        self.drop_lost(turn);
         if !drained || self.change.filled != layouts.newest().version || !self.change.lost.is_empty() {
             self.timers.set(turn.now.time + LOOK_INTERVAL, Timer::Layouts);
         }
@@ -269,43 +262,17 @@ impl Shard {
         self.is_leaving(partition) && !self.is_covered(partition)
     }
 
-    /// Reads some slots of lost partitions, to take their keys out of the table. Each is one small record; what the
-    /// keys had takes room until compaction.
-    fn remove_lost(&mut self, turn: &mut Turn<'_>) {
-        while self.change.removing < MAX_GIVEN_UP_AT_ONCE {
-            let Some(partition) = self.change.lost.first().copied() else { return };
+    /// Drops what lost partitions have, once nothing of it is on its way: one record for all keys of each.
+    fn drop_lost(&mut self, turn: &mut Turn<'_>) {
+        for partition in self.change.lost.clone() {
             let owned = self.is_replica(partition);
             let replica = self.replica(partition);
             // Begun anew when it is lost again.
             if owned || (replica.table.index.is_empty() && replica.is_settled()) {
                 self.change.lost.remove(&partition);
-                continue;
+            } else if replica.may_drop() {
+                self.append(turn, partition, Body::Drop, Published::default(), After::Nothing);
             }
-            if !replica.table.clock.is_empty() || !replica.is_settled() {
-                return;
-            }
-            let slots: Vec<(u64, Place)> = replica.table.index.from(0).take(MAX_GIVEN_UP_AT_ONCE).collect();
-            self.change.removing += slots.len();
-            for (hash, place) in slots {
-                self.look_slot(turn, partition, (hash, place), Look::GiveUp { place });
-            }
-            return;
-        }
-    }
-
-    /// A slot of a lost partition was read; one that cannot be is left to the scrub.
-    pub(super) fn given_up(
-        &mut self,
-        turn: &mut Turn<'_>,
-        partition: PartitionId,
-        place: Place,
-        found: Option<(Key, Filled)>,
-    ) {
-        self.change.removing = self.change.removing.saturating_sub(1);
-        let Some((key, state)) = found.filter(|_| !self.is_replica(partition)) else { return };
-        if self.replica(partition).table.index.holds(key.hash64(), place) {
-            turn.notice(Notice::KeyGivenUp);
-            self.bury_key(turn, partition, &key, (place, entry_hash(&key, &state.versions)));
         }
     }
 }

@@ -62,13 +62,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn bury_key(
-        &mut self,
-        turn: &mut Turn<'_>,
-        partition: PartitionId,
-        key: &Key,
-        (place, entry_hash): (Place, u64),
-    ) {
+    fn bury_key(&mut self, turn: &mut Turn<'_>, partition: PartitionId, key: &Key, (place, entry_hash): (Place, u64)) {
         let replica = self.replica(partition);
         // A record on its way replaces the lost one without this, or fails, and is then told again.
         if replica.is_damaged() || replica.pending_object(key).is_some() {

@@ -123,8 +123,8 @@ pub enum Notice {
     CounterBehind,
     Overloaded,
     ReadFailed,
-    /// A key of a partition that this node no longer owns was taken out of its table.
-    KeyGivenUp,
+    /// The keys of a partition that this node no longer owns are gone.
+    PartitionDropped,
     /// A hint for a node that is no owner any more goes to all owners (PROTOCOL R5).
     HintInherited,
     /// Records were lost while the node ran: it mints under a new actor from here on.

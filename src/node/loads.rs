@@ -75,8 +75,6 @@ pub(super) enum Look {
     Pull { job: u64 },
     /// One of this replica's keys, to see whether a listing named it.
     Absent { session: u64 },
-    /// A slot of a partition that is not this node's any more.
-    GiveUp { place: Place },
 }
 
 /// What is done with a hint's record.
@@ -232,6 +230,8 @@ impl Shard {
         key: &Key,
         found: Option<(Place, Arc<Record>)>,
     ) {
+        // All keys of before count for nothing by now.
+        let found = found.filter(|_| !self.replica(partition).is_dropping());
         // Nothing is appended for a key while its object is read, but compaction may have moved the record, and
         // a settled leftover may have ended the slot.
         if let Some((place, _)) = &found
@@ -266,7 +266,7 @@ impl Shard {
                     return turn.send(vec![to], Message::ReadAnswer { request, reply: ReadReply::Filling });
                 }
                 Look::Own { read } => return self.own_read(turn, read, None),
-                Look::Pull { .. } | Look::Absent { .. } | Look::GiveUp { .. } => {}
+                Look::Pull { .. } | Look::Absent { .. } => {}
             }
         }
         let state = replica.fill_durable(object);
@@ -286,7 +286,6 @@ impl Shard {
             Look::Own { read } => self.own_read(turn, read, state),
             Look::Pull { job } => self.pull_object(turn, job, key.zip(state)),
             Look::Absent { session } => self.absent_checked(turn, partition, session, key.filter(|_| state.is_some())),
-            Look::GiveUp { place } => self.given_up(turn, partition, place, key.zip(state)),
         }
     }
 

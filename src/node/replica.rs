@@ -21,6 +21,7 @@ pub(super) struct Replica {
     /// Records appended and not yet answered.
     appended: usize,
     damage: Damage,
+    keeps: Keeps,
     voids: u32,
     mark: Mark,
 }
@@ -35,6 +36,16 @@ enum Damage {
     Known,
     /// The record that voids the clock is on its way.
     Voiding,
+}
+
+/// What will be left of the keys in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Keeps {
+    /// What is there.
+    #[default]
+    Keys,
+    /// Nothing: the record that drops them is on its way, and whatever is appended now is behind it.
+    Nothing,
 }
 
 /// A key with records on their way to the disk.
@@ -72,6 +83,9 @@ impl Replica {
     pub(super) fn pending(&self, key: &Key) -> Loaded {
         if let Some(pending) = self.keys.get(key) {
             return Loaded::Known(pending.object.clone());
+        }
+        if self.is_dropping() {
+            return Loaded::Known(Object::default());
         }
         let candidates: Vec<Place> = self.table.index.candidates(key.hash64()).collect();
         if candidates.is_empty() { Loaded::Known(Object::default()) } else { Loaded::OnDisk(candidates) }
@@ -165,6 +179,16 @@ impl Replica {
         Some(Body::Reset { clock: DotSet::EMPTY })
     }
 
+    /// Do the keys in the table count for nothing that is appended now?
+    pub(super) fn is_dropping(&self) -> bool {
+        self.keeps == Keeps::Nothing
+    }
+
+    /// May all keys go? Not before their clock is void, durably, nor while anything of them is on its way.
+    pub(super) fn may_drop(&self) -> bool {
+        self.is_settled() && !self.is_damaged() && self.table.clock.is_empty()
+    }
+
     /// No record is on its way: pending and durable are the same.
     pub(super) fn is_settled(&self) -> bool {
         self.appended == 0
@@ -201,6 +225,7 @@ impl Replica {
     /// Plays a record into the pending state. `slot` is what the durable state holds for its key.
     pub(super) fn append(&mut self, body: &Body, slot: Published) {
         self.appended += 1;
+        let slot = if self.is_dropping() { Published::default() } else { slot };
         match body {
             Body::Object { key, object, dots, .. } => {
                 self.pending_clock.union(dots);
@@ -215,6 +240,10 @@ impl Replica {
                 self.damage = Damage::Voiding;
                 self.show();
             }
+            Body::Drop => {
+                self.pending_clock = DotSet::EMPTY;
+                self.keeps = Keeps::Nothing;
+            }
             Body::Hint(_) | Body::HintDone { .. } | Body::Complete => {}
         }
     }
@@ -222,11 +251,18 @@ impl Replica {
     /// The oldest appended record is durable: it becomes visible to readers.
     pub(super) fn publish(&mut self, record: &Record, place: Place) {
         self.appended = self.appended.saturating_sub(1);
-        if matches!(record.body, Body::Reset { .. }) {
-            self.voids += 1;
-            if self.damage == Damage::Voiding {
-                self.damage = Damage::None;
+        match record.body {
+            Body::Reset { .. } => {
+                self.voids += 1;
+                if self.damage == Damage::Voiding {
+                    self.damage = Damage::None;
+                }
             }
+            Body::Drop => {
+                self.voids += 1;
+                self.keeps = Keeps::Keys;
+            }
+            _ => {}
         }
         let Some(key) = record.body.slot_key() else {
             self.table.publish(record, place, &Published::default());
@@ -259,6 +295,7 @@ impl Replica {
         if self.damage == Damage::Voiding {
             self.damage = Damage::Known;
         }
+        self.keeps = Keeps::Keys;
         self.keys.clear();
         self.pending_clock = self.table.clock.clone();
         let mut lost = Intervals::default();

@@ -261,7 +261,7 @@ impl<'a, D: Disk> Audit<'a, D> {
             let counts = |complete| complete && replayed.birth == Birth::Complete;
             let said = |tracker: &ClockTracker| {
                 let claims = tracker.partitions.get(&partition);
-                claims.map(|claims| (claims.clock.clone(), counts(claims.complete)))
+                claims.map(|claims| (claims.clock.clone(), counts(claims.complete), claims.dropped))
             };
             if said(&replayed) != said(checkpoint) {
                 self.note(Contradiction::Checkpoint { partition });
@@ -319,7 +319,10 @@ impl<'a, D: Disk> Audit<'a, D> {
         while let Some((segment, entry)) = merge.next().map_err(unreadable)? {
             let current = match entry.kind {
                 EntryKind::Hint => hints.remove(&entry.sequence),
-                kind => is_first(&mut newest, &entry) && may_fill_a_slot(kind),
+                kind => {
+                    let kept = tracker.keeps(entry.partition, entry.sequence);
+                    is_first(&mut newest, &entry) && kept && may_fill_a_slot(kind)
+                }
             };
             if !current {
                 continue;

@@ -10,7 +10,9 @@ use crate::ring::PartitionId;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"DUNLINCP";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Claims end before what was dropped: nothing was.
+const FORMAT_WITHOUT_DROPPED: u32 = 1;
 
 /// Longest checkpoint: sixteen million open hints. Anything longer is not ours.
 const MAX_CHECKPOINT_BYTES: usize = 1 << 30;
@@ -83,7 +85,7 @@ impl Checkpoint {
             Err(error) => return Err(error.into()),
         };
         let Some(envelope) = envelope::open(MAGIC, &bytes) else { return Ok(None) };
-        if envelope.format != FORMAT {
+        if envelope.format != FORMAT && envelope.format != FORMAT_WITHOUT_DROPPED {
             return Err(OpenError::UnknownFormat { file: name.0, format: envelope.format });
         }
         let checkpoint: Option<Checkpoint> = rmp_serde::from_slice(envelope.payload).ok();
@@ -108,7 +110,7 @@ mod tests {
     fn checkpoint() -> Checkpoint {
         let mut tracker = ClockTracker::new(Actor(7), Birth::Complete);
         let clock = DotSet::from(Dot { actor: Actor(7), counter: 3 });
-        tracker.partitions.insert(PartitionId(5), Claims { clock, minted: 3, complete: true });
+        tracker.partitions.insert(PartitionId(5), Claims { clock, minted: 3, complete: true, dropped: Sequence(2) });
         tracker.hints.insert(Sequence(9), vec![NodeId(1), NodeId(2)]);
         Checkpoint::of(&tracker, Sequence(12))
     }

@@ -1,6 +1,6 @@
 //! What a partition's state holds besides its keys: clock, counter, completeness.
 
-use super::{Body, HintBody};
+use super::{Body, HintBody, Sequence};
 use crate::base::{Mutation, broken};
 use crate::causal::{Actor, DotSet};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ pub(super) struct Claims {
     pub(super) minted: u64,
     /// May count towards R and coordinate.
     pub(super) complete: bool,
+    /// Records of keys up to this one were dropped with the partition; 0 for none.
+    #[serde(default)]
+    pub(super) dropped: Sequence,
 }
 
 impl Claims {
@@ -35,6 +38,7 @@ pub(super) fn play(clock: &mut DotSet, minted: &mut u64, complete: &mut bool, bo
             clock.clone_from(read_back);
             *complete = false;
         }
+        Body::Drop => (*clock, *complete) = (DotSet::EMPTY, false),
     }
 }
 
@@ -43,7 +47,7 @@ pub(super) fn counter(body: &Body) -> u64 {
     match body {
         Body::Object { minted, .. } | Body::Hint(HintBody { minted, .. }) => minted.unwrap_or(0),
         Body::Void { minted, .. } => *minted,
-        Body::Join { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => 0,
+        Body::Join { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } | Body::Drop => 0,
     }
 }
 
@@ -51,7 +55,7 @@ pub(super) fn counter(body: &Body) -> u64 {
 fn is_own(actor: Actor, body: &Body) -> bool {
     let dots = match body {
         Body::Object { dots, .. } | Body::Hint(HintBody { dots, .. }) | Body::Void { dots, .. } => dots,
-        Body::Join { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => return false,
+        Body::Join { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } | Body::Drop => return false,
     };
     dots.of(actor).is_some() && !broken(Mutation::CounterReuse)
 }

@@ -263,6 +263,7 @@ fn kind_of(body: &Body) -> u8 {
         Body::HintDone { .. } => 5,
         Body::Complete => 6,
         Body::Reset { .. } => 7,
+        Body::Drop => 8,
     }
 }
 

@@ -5,6 +5,7 @@ use super::latest::Latest;
 use super::reader::OpenSegment;
 use super::scan::{Framed, Window};
 use super::setback::Setback;
+use super::tracker::ClockTracker;
 use super::{Body, Disk, Log, OpenError, PartitionTable, Place, Published, Sequence};
 use crate::base::{Key, Mutation, broken};
 use crate::causal::DotSet;
@@ -44,18 +45,21 @@ struct Newest {
 }
 
 impl Gathered {
-    /// Merges the key files of the sealed log and the runs of the tail. `open` says which hints to look
-    /// for. Memory: the tables, one block of each key file, and the slots that are collected.
-    pub(super) fn from_log<D: Disk, T>(
+    /// Merges the key files of the sealed log and the runs of the tail. `tracker` says which hints to look for, and what
+    /// was dropped. Memory: the tables, one block of each key file, and the slots that are collected.
+    pub(super) fn from_log<D: Disk>(
         log: &Log<D>,
         tables: BTreeMap<PartitionId, PartitionTable>,
-        open: &BTreeMap<Sequence, T>,
+        tracker: &ClockTracker,
     ) -> Result<Gathered, KeyFileError> {
         let mut merge = Merge::new(sources(log)?)?;
         let (leftovers, slots, hints, latest) = (Vec::new(), Vec::new(), BTreeMap::new(), Latest::default());
         let mut gathered = Gathered { tables, leftovers, hints, latest, slots };
         let mut newest = Newest::default();
         while let Some((segment, entry)) = merge.next()? {
+            if entry.kind != EntryKind::Hint && !tracker.keeps(entry.partition, entry.sequence) {
+                continue;
+            }
             if entry.sequence <= log.identity.sealed.through {
                 gathered.latest.offer(&entry, place_of(segment, &entry));
             }
@@ -64,7 +68,7 @@ impl Gathered {
                     newest.entries.drain(..).for_each(|(segment, entry)| gathered.take(segment, &entry));
                 }
                 newest.offer(segment, entry);
-            } else if open.contains_key(&entry.sequence) {
+            } else if tracker.hints.contains_key(&entry.sequence) {
                 gathered.hints.entry(entry.sequence).or_insert(place_of(segment, &entry));
             }
         }

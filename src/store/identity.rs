@@ -8,8 +8,10 @@ use crate::causal::Actor;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: &[u8; 8] = b"DUNLINID";
-/// What lies beside it may be encrypted, and says under which data key.
-const FORMAT: u32 = 4;
+/// What lies beside it may have dropped partitions: earlier programs would take their keys for current.
+const FORMAT: u32 = 5;
+/// It may be encrypted, and says under which data key.
+const FORMAT_ENCRYPTED: u32 = 4;
 /// It may be compressed, which earlier programs would take for damage.
 const FORMAT_COMPRESSED: u32 = 3;
 /// Nothing is encoded.
@@ -146,7 +148,7 @@ impl Identity {
     fn decode(bytes: &[u8]) -> FoundIdentity {
         let Some(envelope) = envelope::open(MAGIC, bytes) else { return FoundIdentity::Damaged };
         match envelope.format {
-            FORMAT | FORMAT_COMPRESSED | FORMAT_PLAIN | FORMAT_WITHOUT_SEALED => {
+            FORMAT | FORMAT_ENCRYPTED | FORMAT_COMPRESSED | FORMAT_PLAIN | FORMAT_WITHOUT_SEALED => {
                 rmp_serde::from_slice(envelope.payload)
                     .map_or(FoundIdentity::Damaged, |identity| FoundIdentity::Known(Box::new(identity)))
             }
@@ -232,6 +234,6 @@ mod tests {
     #[test]
     fn a_later_format_is_told_from_damage() {
         let bytes = envelope::seal(MAGIC, FORMAT + 1, &[]);
-        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(5)));
+        assert!(matches!(Identity::decode(&bytes), FoundIdentity::UnknownFormat(6)));
     }
 }

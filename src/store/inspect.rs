@@ -290,5 +290,6 @@ fn kind_name(body: &Body) -> &'static str {
         Body::HintDone { .. } => "hint done",
         Body::Complete => "complete",
         Body::Reset { .. } => "reset",
+        Body::Drop => "drop",
     }
 }

@@ -59,6 +59,9 @@ pub enum Body {
         /// The dots of live versions read back intact.
         clock: DotSet,
     },
+    /// The partition is not this node's any more: whatever lies before this record of its keys counts for nothing, its
+    /// clock claims nothing, and the replica is filling. The counter stays (PROTOCOL R9), and so do hints.
+    Drop,
 }
 
 /// A hint: one write, one record, whatever the number of its targets (PROTOCOL R11).
@@ -90,7 +93,8 @@ impl Body {
         match self {
             Body::Object { key, .. } => Some(key),
             Body::Hint(hint) => Some(&hint.key),
-            Body::Join { .. } | Body::Void { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => None,
+            Body::Join { .. } | Body::Void { .. } | Body::HintDone { .. } | Body::Complete => None,
+            Body::Reset { .. } | Body::Drop => None,
         }
     }
 }

@@ -223,7 +223,7 @@ impl<D: Disk> Recovery<D> {
     fn claim(&mut self) -> Result<Claimed, Setback> {
         let before = self.tracker_at_end();
         let tables = std::mem::take(&mut self.tables);
-        let gathered = Gathered::from_log(&self.log, tables, &before.hints).map_err(Setback::key_file)?;
+        let gathered = Gathered::from_log(&self.log, tables, &before).map_err(Setback::key_file)?;
         let clocks = match self.verdict.opening {
             _ if self.verdict.resets() => self.reduced_clocks(&before, &gathered)?,
             _ if self.verdict.restores() => clocks_of(&before),
@@ -388,8 +388,10 @@ fn clocks_of(tracker: &ClockTracker) -> BTreeMap<PartitionId, DotSet> {
 
 /// An exchange finds by it what a peer lacks.
 fn remember(tables: &mut BTreeMap<PartitionId, PartitionTable>, record: &Record) {
-    if let Body::Object { key, dots, .. } = &record.body {
-        tables.entry(record.partition).or_default().remember(key, dots);
+    match &record.body {
+        Body::Object { key, dots, .. } => tables.entry(record.partition).or_default().remember(key, dots),
+        Body::Drop => tables.entry(record.partition).or_default().forget_all_recent(),
+        _ => {}
     }
 }
 

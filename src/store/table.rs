@@ -72,13 +72,23 @@ impl PartitionTable {
                 self.settle_leftovers(dots);
                 Published::default()
             }
+            Body::Drop => {
+                self.drop_keys();
+                Published::default()
+            }
             Body::Hint(_) | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => Published::default(),
         }
     }
 
+    /// Without keys it has nothing to remember of them either.
+    fn drop_keys(&mut self) {
+        (self.hash, self.index, self.recent) = Default::default();
+        (self.leftovers, self.waiting) = Default::default();
+    }
+
     /// Takes what recovery has found the partition to claim. Leftovers come after it.
     pub(super) fn claim(&mut self, claims: Claims) {
-        Claims { clock: self.clock, minted: self.minted, complete: self.complete } = claims;
+        Claims { clock: self.clock, minted: self.minted, complete: self.complete, .. } = claims;
     }
 
     /// Puts a key with live versions in its slot, as its key file says; the slot was empty.
@@ -159,6 +169,11 @@ impl PartitionTable {
     /// Remembers dots that are older than all that are remembered, while there is room.
     pub(super) fn recall(&mut self, key: &Key, dots: &DotSet) {
         dots.dots().for_each(|dot| self.recent.recall(dot, key));
+    }
+
+    /// Forgets all of them.
+    pub(super) fn forget_all_recent(&mut self) {
+        self.recent = RecentDots::default();
     }
 
     /// Forgets the oldest recent dots above `limit`.

@@ -79,9 +79,8 @@ fn entry_of(sequence: Sequence, record: &Record, place: Place) -> Option<KeyEntr
     let (key, kind, entry_hash) = match &record.body {
         Body::Object { key, object, .. } => (key, kind_of(object), entry_hash(key, &object.versions)),
         Body::Hint(hint) => (&hint.key, EntryKind::Hint, 0),
-        Body::Join { .. } | Body::Void { .. } | Body::HintDone { .. } | Body::Complete | Body::Reset { .. } => {
-            return None;
-        }
+        Body::Join { .. } | Body::Void { .. } | Body::HintDone { .. } => return None,
+        Body::Complete | Body::Reset { .. } | Body::Drop => return None,
     };
     let Place { offset, length, .. } = place;
     Some(KeyEntry { partition: record.partition, key: key.clone(), sequence, offset, length, entry_hash, kind })

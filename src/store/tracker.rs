@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use super::{Birth, Body, Record, Sequence};
-use crate::base::NodeId;
+use crate::base::{Mutation, NodeId, broken};
 use crate::causal::{Actor, DotSet};
 use crate::ring::PartitionId;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ enum Since {
     /// What was claimed before.
     #[default]
     Before,
-    /// A reset: what was claimed before is void.
+    /// A reset or a drop: what was claimed before is void.
     Reset,
 }
 
@@ -58,6 +58,12 @@ impl ClockTracker {
     pub(super) fn renew(&mut self, actor: Actor) {
         self.actor = actor;
         self.partitions.values_mut().for_each(|claims| claims.minted = 0);
+    }
+
+    /// Does a key's record of this sequence count, if it is the key's newest? Not if its partition was dropped since.
+    pub(super) fn keeps(&self, partition: PartitionId, sequence: Sequence) -> bool {
+        let claims = self.partitions.get(&partition);
+        claims.is_none_or(|claims| sequence > claims.dropped) || broken(Mutation::DropForgotten)
     }
 
     /// Goes on by a stretch.
@@ -73,6 +79,7 @@ impl ClockTracker {
             let minted = if steps.owner == Some(self.actor) { claims.minted } else { 0 };
             now.minted = now.minted.max(minted);
             now.complete |= claims.complete;
+            now.dropped = now.dropped.max(claims.dropped);
         }
         self.hints.extend(steps.held.iter().map(|(hint, targets)| (*hint, targets.clone())));
         steps.handed_over.iter().for_each(|(hint, target)| hand_over(&mut self.hints, *hint, *target));
@@ -80,6 +87,12 @@ impl ClockTracker {
 }
 
 impl Steps {
+    /// Partitions that the stretch has dropped, and where.
+    pub(super) fn dropped(&self) -> impl Iterator<Item = (PartitionId, Sequence)> + '_ {
+        let all = self.partitions.iter().map(|(partition, steps)| (*partition, steps.claims.dropped));
+        all.filter(|(_, dropped)| *dropped > Sequence(0))
+    }
+
     /// Adds a record of a log whose owner is `actor`; they must come in ascending order.
     pub(super) fn note(&mut self, actor: Actor, sequence: Sequence, record: &Record) {
         if self.owner.replace(actor).is_some_and(|before| before != actor) {
@@ -89,6 +102,7 @@ impl Steps {
         steps.claims.play(actor, &record.body);
         match &record.body {
             Body::Reset { .. } => steps.since = Since::Reset,
+            Body::Drop => (steps.since, steps.claims.dropped) = (Since::Reset, sequence),
             Body::Hint(hint) if !hint.targets.is_empty() => {
                 self.held.insert(sequence, hint.targets.clone());
             }
@@ -124,7 +138,7 @@ mod tests {
         let counter = random.between(1, 30);
         let dots = DotSet::from(Dot { actor, counter });
         let key = Key::new("k").unwrap();
-        let body = match random.below(8) {
+        let body = match random.below(9) {
             0 | 1 => Body::Object { key, object: Object::default(), dots, minted: Some(counter) },
             2 => Body::Join { dots },
             3 => Body::Void { dots, minted: counter },
@@ -134,6 +148,7 @@ mod tests {
             }
             5 => Body::HintDone { hint: Sequence(random.below(sequence) + 1), target: NodeId(random.below(2)) },
             6 => Body::Complete,
+            7 => Body::Drop,
             _ => Body::Reset { clock: dots },
         };
         Record { partition: PartitionId(random.below(3) as u32), body }
@@ -176,7 +191,7 @@ mod tests {
         note(&mut after, 2, Body::Join { dots: dots(9) });
         note(&mut after, 3, Body::Reset { clock: dots(2) });
         tracker.apply(&after);
-        let expected = Claims { clock: dots(2), minted: 5, complete: false };
+        let expected = Claims { clock: dots(2), minted: 5, complete: false, dropped: Sequence(0) };
         assert_eq!(tracker.partitions[&PartitionId(0)], expected);
     }
 }

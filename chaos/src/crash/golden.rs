@@ -5,7 +5,7 @@ use super::{Going, Scene, Secrecy};
 use crate::sim::SimDisk;
 use crate::sim::disk::Fate;
 use dunlin::causal::{Dot, DotSet};
-use dunlin::store::{Disk, FileName, Opened};
+use dunlin::store::{Body, Disk, FileName, Opened};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -28,6 +28,10 @@ pub fn make() -> (BTreeMap<String, Vec<u8>>, String) {
     for batch in model::workload() {
         scene.append(&batch).unwrap();
         scene.work().unwrap();
+    }
+    let dropped = model::put(3, "dropped", model::dot(model::ACTOR, 1), 300);
+    for record in [dropped, model::plain(3, Body::Drop), model::put(3, "kept", model::dot(model::ACTOR, 2), 300)] {
+        scene.append(&[record]).unwrap();
     }
     for n in 0..20 {
         let dot = model::dot(model::ACTOR, 1000 + n);

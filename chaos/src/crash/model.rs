@@ -225,6 +225,10 @@ impl Model {
             }
             Body::Complete => partition.filling = false,
             Body::Reset { .. } => {}
+            Body::Drop => {
+                (partition.objects, partition.clock) = Default::default();
+                partition.filling = true;
+            }
         }
         let Partition { objects, clock, .. } = partition;
         objects

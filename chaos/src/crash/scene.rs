@@ -99,6 +99,9 @@ impl Scene {
                 }
                 _ => drop(table.publish(record, place, &Published::default())),
             }
+            if record.body == Body::Drop {
+                self.slots.retain(|(partition, _), _| *partition != record.partition);
+            }
         }
         Ok(places)
     }

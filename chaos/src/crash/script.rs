@@ -282,6 +282,7 @@ impl Player {
                 let leftover = self.foreign();
                 ("delete with a leftover", model::gone_ahead(partition, &key, mint(), leftover))
             }
+            11 if self.random.chance(0.4) => ("drop", model::plain(partition, Body::Drop)),
             _ => {
                 let held = scene.is_held(partition, &key);
                 (if held { "overwrite" } else { "put" }, minted(model::put(partition, &key, mint(), bytes)))

@@ -31,6 +31,7 @@ pub const ELSEWHERE: &[(Mutation, &str)] = &[
     (Mutation::CompactBeforeDurable, "crash: mutants::records_dropped_before_their_copies_are_durable_are_noticed"),
     (Mutation::CompactByPosition, "crash: mutants::copies_that_pass_for_new_records_are_noticed"),
     (Mutation::BackupUnsynced, "crash: mutants::a_backup_of_what_is_not_yet_durable_is_noticed"),
+    (Mutation::DropForgotten, "crash: mutants::keys_of_a_dropped_partition_that_come_back_are_noticed"),
     (Mutation::RepairKeepsActor, "store::renewal::tests::an_actor_kept_by_a_repair_is_noticed"),
     (Mutation::RepairKeepsClock, "node::tests::mutants::a_clock_kept_after_a_repair_is_noticed"),
     (Mutation::ReadUnsynced, "node::tests::mutants::a_read_by_a_version_that_is_not_complete_is_noticed"),

@@ -1,6 +1,6 @@
 //! Compaction between and during appends; the power goes at every call.
 
-use crate::model::{ACTOR, Model, delete, dot, hint, options, put, workload};
+use crate::model::{ACTOR, Model, delete, dot, hint, options, plain, put, workload};
 use crate::power::{Run, check, check_lasting, crashes};
 use chaos::crash::{Pace, Scene, Stage, Worker};
 use chaos::sim::SimDisk;
@@ -21,6 +21,7 @@ fn overwrites() -> Vec<Vec<Record>> {
         match n % 8 {
             1 => batch.push(put(partition, &format!("once-{n}"), own(1), 900)),
             3 => batch.push(delete(partition, &format!("once-{}", n - 2), own(1))),
+            4 => batch.push(plain(1, Body::Drop)),
             5 => batch.push(hint(2, &format!("held-{n}"), own(1), &[1])),
             6 => batch.push(delete(partition, "key-2", own(1))),
             _ => {}

@@ -55,6 +55,12 @@ fn a_checksum_that_does_not_know_its_place_is_noticed() {
 }
 
 #[test]
+fn keys_of_a_dropped_partition_that_come_back_are_noticed() {
+    caught(Mutation::DropForgotten, compaction::every_crash_while_compacting_leaves_what_was_acknowledged);
+    caught(Mutation::DropForgotten, states::no_crash_state_loses_or_resurrects_anything);
+}
+
+#[test]
 fn a_copy_that_keeps_its_actor_is_noticed() {
     caught(Mutation::ReuseActorAfterWipe, damage::a_copied_directory_claims_only_what_it_has);
 }

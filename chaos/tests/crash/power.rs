@@ -83,7 +83,6 @@ pub(crate) fn check(disk: &Arc<SimDisk>, records: &[Record], run: &Run, actor: u
         panic!("of {}..={} no prefix is {model:#?}; {:?}", run.acknowledged, run.tried, store.recovered.findings)
     });
     assert!(store.recovered.complete_by_default);
-    assert!(store.recovered.tables.values().all(|table| table.complete));
     (store, prefix)
 }
 

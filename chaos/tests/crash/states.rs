@@ -12,8 +12,19 @@ pub(crate) fn no_crash_state_loses_or_resurrects_anything() {
         panic!("{broken:?}\n{states}");
     }
     assert!(states.total() >= STATES);
-    let steps =
-        ["job", "put", "overwrite", "delete", "batch", "hint", "hint done", "join", "void", "recovery from a crash"];
+    let steps = [
+        "job",
+        "put",
+        "overwrite",
+        "delete",
+        "batch",
+        "hint",
+        "hint done",
+        "join",
+        "void",
+        "drop",
+        "recovery from a crash",
+    ];
     let compaction = ["compaction: copy, install", "compaction: retire"];
     for step in steps.into_iter().chain(compaction) {
         assert!(states.of_step(step) > 0, "no crash in {step}:\n{states}");

@@ -45,6 +45,14 @@ impl Move {
         }
     }
 
+    /// The node, which the second version left out, hears of a third.
+    fn goes_by_again(&mut self, node: NodeId, again: &Arc<Layout>) {
+        let versions = vec![Arc::clone(&self.after), Arc::clone(again)];
+        let (settled, acknowledged) = (again.version, self.after.version);
+        let both = LiveLayouts { versions, settled, acknowledged, ..LiveLayouts::only(Arc::clone(&self.after)) };
+        self.scene.goes_by(node, both);
+    }
+
     fn nodes(&self) -> [NodeId; 4] {
         [self.kept[0], self.kept[1], self.from, self.to]
     }
@@ -127,18 +135,68 @@ pub(super) fn what_is_left_of_another_time_is_listed_from_each_source() {
     change.scene.command(new, put("k", "new"));
     change.scene.settle_without(&[old]);
     let again = Arc::new(change.scene.next_layout(&change.after, &[old, new, node]));
-    // Its keys stay: they cannot be read.
-    change.scene.hold_reads(node);
     change.scene.goes_by(node, LiveLayouts::only(Arc::clone(&change.after)));
-    change.scene.flush(node);
-    let versions = vec![Arc::clone(&change.after), Arc::clone(&again)];
-    let (settled, acknowledged) = (again.version, change.after.version);
-    let both = LiveLayouts { versions, settled, acknowledged, ..LiveLayouts::only(Arc::clone(&change.after)) };
-    change.scene.goes_by(node, both);
+    change.scene.flush_one(node);
+    // Its keys stay: it owns them again before they are dropped.
+    change.goes_by_again(node, &again);
     change.scene.flush(node);
     assert_eq!((change.scene.report(node).keys, change.scene.report(node).clock), (1, DotSet::EMPTY));
     change.fill_from(node, &[old, new]);
     assert_eq!(change.scene.report(node).data_hash, change.scene.report(new).data_hash);
+}
+
+/// One record drops them all, in the log as in memory; until it is durable, they are there.
+#[test]
+fn what_is_lost_is_dropped() {
+    let mut change = Move::new();
+    let ([a, _], node) = (change.kept, change.from);
+    ["k", "l", "m"].into_iter().for_each(|key| drop(change.scene.ask(a, put(key, "1"))));
+    change.scene.settle();
+    change.scene.goes_by(node, LiveLayouts::only(Arc::clone(&change.after)));
+    change.scene.flush_one(node);
+    change.scene.wait(100);
+    assert_eq!(change.scene.appended(node).len(), 1);
+    change.scene.fail_appends(node);
+    assert_eq!(change.scene.report(node).keys, 3, "nothing of it is in the log");
+    change.scene.wait(100);
+    change.scene.flush(node);
+    assert_eq!((change.scene.report(node).keys, change.scene.report(node).data_hash), (0, 0));
+    assert_eq!(change.scene.noticed(node, Notice::PartitionDropped), 1);
+    change.scene.wait(100);
+    assert!(change.scene.appended(node).is_empty(), "once is enough");
+    assert_eq!(change.scene.replayed(node).index.len(), 0);
+}
+
+/// The partition comes back while the record that drops its keys is on its way: what is written then is behind it,
+/// and builds on nothing of before.
+#[test]
+fn what_is_gained_while_it_is_dropped_begins_with_nothing() {
+    let mut change = Move::new();
+    let ([a, b], node) = (change.kept, change.from);
+    ["k", "l"].into_iter().for_each(|key| drop(change.scene.ask(a, put(key, "old"))));
+    change.scene.settle();
+    let again = Arc::new(change.scene.next_layout(&change.after, &[a, b, node]));
+    change.scene.hold_reads(node);
+    // An update of the old object waits for its disk.
+    change.scene.command(a, put("l", "late").having_seen(&DotSet::EMPTY));
+    change.scene.flush(a);
+    change.scene.deliver(a, node);
+    assert_eq!(change.scene.reads_waiting(node), 1);
+    change.scene.goes_by(node, LiveLayouts::only(Arc::clone(&change.after)));
+    change.scene.flush_one(node);
+    change.scene.wait(100);
+    assert_eq!(change.scene.appended(node).len(), 1, "the keys are being dropped");
+    [node, a].into_iter().for_each(|node| change.goes_by_again(node, &again));
+    change.scene.command(a, put("k", "new").having_seen(&DotSet::EMPTY));
+    change.scene.flush(a);
+    change.scene.deliver(a, node);
+    change.scene.read(node);
+    change.scene.flush(node);
+    let (table, report) = (change.scene.replayed(node), change.scene.report(node));
+    assert_eq!((report.keys, report.data_hash), (table.index.len(), table.hash), "{table:?}");
+    assert_eq!(report.keys, 2, "the two that were written since");
+    change.fill_from(node, &[a, b]);
+    assert_eq!(change.scene.report(node).data_hash, change.scene.report(a).data_hash);
 }
 
 /// The same, of a copy that has taken a page from a source that was damaged, and no more.

@@ -632,6 +632,9 @@ fn replay(log: &[Record], complete: bool) -> BTreeMap<PartitionId, PartitionTabl
         if let Some(key) = record.body.slot_key() {
             slots.insert((record.partition, key.clone()), now);
         }
+        if record.body == Body::Drop {
+            slots.retain(|(partition, _), _| *partition != record.partition);
+        }
     }
     for table in tables.values_mut() {
         (table.minted, table.complete) = (0, complete);

@@ -74,7 +74,8 @@ impl<D: Disk> KeyLister<D> {
             cursors.push(NewestCursor::of_file(self.key_file(snapshot, sealed)?, start));
         }
         cursors.extend(snapshot.pieces.iter().map(|piece| NewestCursor::of_run(Arc::clone(piece), start)));
-        Merge::new(cursors)?.page(query, wanted)
+        let counts = |partition, sequence| wanted(partition) && snapshot.keeps(partition, sequence);
+        Merge::new(cursors)?.page(query, &counts)
     }
 
     /// The key file of a sealed segment, as the manifest knows it.

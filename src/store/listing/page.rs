@@ -2,8 +2,8 @@
 
 use crate::base::Key;
 use crate::ring::PartitionId;
-use crate::store::Disk;
 use crate::store::key_file::{EntryKind, KeyFileError, NewestCursor, NewestEntry};
+use crate::store::{Disk, Sequence};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
@@ -81,7 +81,7 @@ impl<D: Disk> Merge<D> {
     pub(super) fn page(
         &mut self,
         query: &KeyQuery,
-        wanted: &dyn Fn(PartitionId) -> bool,
+        wanted: &dyn Fn(PartitionId, Sequence) -> bool,
     ) -> Result<KeyPage, KeyFileError> {
         let mut keys = Vec::new();
         let mut last = None;
@@ -105,7 +105,7 @@ impl<D: Disk> Merge<D> {
     fn next_key(
         &mut self,
         prefix: &[u8],
-        wanted: &dyn Fn(PartitionId) -> bool,
+        wanted: &dyn Fn(PartitionId, Sequence) -> bool,
     ) -> Result<Option<(Key, Found)>, KeyFileError> {
         let Some(first) = self.take_first()?.filter(|entry| entry.key.as_bytes().starts_with(prefix)) else {
             return Ok(None);
@@ -118,7 +118,8 @@ impl<D: Disk> Merge<D> {
                 newest = next;
             }
         }
-        let live = matches!(newest.kind, EntryKind::Live | EntryKind::LiveWithLeftover) && wanted(newest.partition);
+        let live = matches!(newest.kind, EntryKind::Live | EntryKind::LiveWithLeftover);
+        let live = live && wanted(newest.partition, newest.sequence);
         Ok(Some((key, if live { Found::Live } else { Found::PassedOver })))
     }
 

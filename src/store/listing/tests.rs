@@ -177,6 +177,27 @@ fn pages_hold_the_live_keys_in_order_whatever_was_sealed_compacted_or_reopened()
 }
 
 #[test]
+fn keys_of_a_dropped_partition_are_on_no_page_until_they_are_written_again() {
+    let mut scene = Scene::new(4096);
+    for key in ["a/1", "a/2", "b/1"] {
+        scene.put(key);
+    }
+    let drop = Record { partition: PartitionId(u32::from(b'a')), body: Body::Drop };
+    scene.store.log.append(&[drop]).unwrap();
+    assert_eq!(scene.list("", "", 1), ["b/1"]);
+    scene.put("a/2");
+    assert_eq!(scene.list("", "", 1), ["a/2", "b/1"]);
+    // Sealed, with a checkpoint behind it; and opened again.
+    (0..300).for_each(|_| scene.put("c"));
+    assert_eq!(scene.list("", "", 1), ["a/2", "b/1", "c"]);
+    scene.store.log.close().unwrap();
+    scene.store = open(scene.disk.clone(), options(4096)).unwrap();
+    assert_eq!(scene.list("", "", 1), ["a/2", "b/1", "c"]);
+    assert_eq!(scene.store.recovered.tables[&PartitionId(u32::from(b'a'))].index.len(), 1);
+    assert!(scene.store.recovered.findings.is_empty());
+}
+
+#[test]
 fn a_page_says_how_far_it_is_complete_and_keeps_to_the_partitions_asked_for() {
     let mut scene = Scene::new(1 << 16);
     ["a1", "a2", "b1", "b2", "c1"].iter().for_each(|key| scene.put(key));
