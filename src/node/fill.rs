@@ -104,6 +104,11 @@ impl Filling {
         }
     }
 
+    /// A client's command came, or a part of one.
+    pub(super) fn client_came(&mut self, now: Time) {
+        self.pace.client_came(now);
+    }
+
     /// Is it this node that makes the session wait?
     pub(super) fn waits(&self, session: u64) -> bool {
         self.waiting.contains(&session)

@@ -159,6 +159,9 @@ impl Shard {
     /// One thing happened.
     pub(super) fn handle(&mut self, turn: &mut Turn<'_>, input: Input) {
         self.take_layouts(turn);
+        if is_of_a_client(&input) {
+            self.exchange.filling.client_came(turn.now.time);
+        }
         match input {
             Input::Command { request, command } => {
                 self.begin(turn, Origin::Client { request }, command, Claim::Complete);
@@ -353,5 +356,16 @@ impl Shard {
         let floor = seen.max(self.clock.min(limit));
         self.clock = HybridTime::from_wall(now.wall).max(HybridTime(floor.0 + 1));
         self.clock
+    }
+}
+
+/// Does somebody wait for what this begins? Hand-offs of hints pass for it, too.
+fn is_of_a_client(input: &Input) -> bool {
+    match input {
+        Input::Command { .. } => true,
+        Input::Message { message, .. } => {
+            matches!(message, Message::Forward { .. } | Message::Read { .. } | Message::Replicate { .. })
+        }
+        _ => false,
     }
 }

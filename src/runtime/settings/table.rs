@@ -161,7 +161,7 @@ settings! {
         /// Between two looks at the held writes that can be handed over.
         hint_drain_interval: Duration = "250ms", Bounds::between(10, 3_600_000);
         "Longer to spare nodes that have just come back."
-        /// Bytes that new, moved and damaged replicas take from others in a second, at most; each key counts 1.5 KiB more.
+        /// Bytes that new, moved and damaged replicas take in a second while clients come; eight times as much without them.
         fill_rate: Size = "4MiB", Bounds::between(1 << 10, 1 << 40);
         "Larger to be done sooner when a change of the layout may be felt; smaller when it must not."
         /// Bytes of writes held for other nodes. At the limit this node refuses to hold more, and another is asked.
