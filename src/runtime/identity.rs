@@ -1,6 +1,7 @@
 //! Who this node is, from its files: layout, certificate's name, secrets that stay with the directory.
 
 use super::join::is_join_file;
+use super::kept_layouts::{LAYOUTS_FILE, kept_layouts};
 use super::serve_error::ServeError;
 use super::settings::Settings;
 use crate::base::{ClusterId, NodeId, WallTime};
@@ -17,10 +18,6 @@ use std::sync::Arc;
 
 /// The layout in force, kept with the data: the configured file is read only by an empty directory.
 const LAYOUT_FILE: &str = "layout.json";
-
-/// The layouts that are live and what was promised about the next; written when the first of them changes. From then on
-/// `layout.json` is of history.
-const LAYOUTS_FILE: &str = "layouts.json";
 
 /// Whose directory it is.
 const NODE_FILE: &str = "node";
@@ -120,23 +117,6 @@ fn layout(settings: &Settings, directory: &Path) -> Result<(Layout, Option<Strin
     let layout: Layout = serde_json::from_str(&text)
         .map_err(|error| ServeError::Refused(format!("{}: not a layout: {error}", path.display())))?;
     Ok((layout, first.then_some(text)))
-}
-
-fn kept_layouts(directory: &Path) -> Result<Option<LayoutState>, ServeError> {
-    let path = directory.join(LAYOUTS_FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ServeError::of_file(&path, &error)),
-    };
-    let refused = |error| ServeError::Refused(format!("{}: not the layouts of a node: {error}", path.display()));
-    serde_json::from_str(&text).map(Some).map_err(refused)
-}
-
-/// Makes the layouts durable in place of those before.
-pub(super) fn keep_layouts(directory: &Path, layouts: &LayoutState) -> Result<(), ServeError> {
-    let text = serde_json::to_vec(layouts).map_err(|error| ServeError::Failed(error.to_string()))?;
-    write_durably(directory, LAYOUTS_FILE, &text)
 }
 
 /// Without either, a node would be a cluster of one, which nobody has asked for.

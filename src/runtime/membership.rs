@@ -3,7 +3,7 @@
 use super::alarm::Alarm;
 use super::control_handle::{ControlInbox, ToControl};
 use super::detector::{DetectorEndpoint, Heard};
-use super::identity::keep_layouts;
+use super::kept_layouts::keep_layouts;
 use super::transport::Transport;
 use crate::base::{NodeId, Now, Random, Time, WallTime};
 use crate::membership::{DetectorInput, Member, MemberEvent};

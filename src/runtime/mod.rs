@@ -31,6 +31,7 @@ mod hot_cache;
 pub mod http;
 mod identity;
 pub mod join;
+mod kept_layouts;
 pub mod layout_desk;
 mod listings;
 pub mod log_jobs;
