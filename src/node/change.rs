@@ -151,7 +151,9 @@ impl Shard {
         self.is_replica(partition) && !self.view.layouts.newest().is_primary(partition, self.me.node)
     }
 
-    /// Notes what is here of the partitions that this node is about to leave, once everyone goes by the newest version.
+    /// Notes what is here, durably, of the partitions that this node is about to leave, once everyone goes by the newest
+    /// version: what is on its way then, and is ever acknowledged, was begun under that. A copy that
+    /// reads count on is noted when it is whole: before, it lacks what it should have.
     fn note_leaving(&mut self) {
         let version = self.view.layouts.newest().version;
         self.change.leaving.retain(|_, leaving| leaving.version == version);
@@ -159,11 +161,21 @@ impl Shard {
             return;
         }
         for partition in self.partitions() {
-            if self.is_leaving(partition) && !self.change.leaving.contains_key(&partition) {
-                let clock = self.replica(partition).pending_clock().clone();
+            if !self.is_leaving(partition) || self.change.leaving.contains_key(&partition) {
+                continue;
+            }
+            let read = self.is_primary(partition);
+            let replica = self.replica(partition);
+            if replica.is_whole() || (!read && !replica.is_damaged()) {
+                let clock = replica.table.clock.clone();
                 self.change.leaving.insert(partition, Leaving { version, clock, covered_by: BTreeSet::new() });
             }
         }
+    }
+
+    /// The clock claims less than was noted.
+    pub(super) fn forget_leaving(&mut self, partition: PartitionId) {
+        self.change.leaving.remove(&partition);
     }
 
     /// A peer's clock of a partition that may be one that this node leaves.
@@ -196,6 +208,9 @@ impl Shard {
             self.give_up_again(turn);
         }
         let settled = layouts.is_settled();
+        if settled && self.change.filled != layouts.newest().version {
+            self.note_leaving();
+        }
         if drained && settled && self.change.filled != layouts.newest().version && self.is_filled() {
             self.change.filled = layouts.newest().version;
             let (revision, version) = (layouts.revision, layouts.newest().version);

@@ -43,6 +43,7 @@ impl Shard {
         for partition in partitions {
             let Some(reset) = self.replica(partition).take_reset() else { continue };
             self.forget_pulled(partition);
+            self.forget_leaving(partition);
             self.void_writes(turn, partition);
             self.append(turn, partition, reset, Published::default(), After::Nothing);
         }
