@@ -95,7 +95,7 @@ pub enum Detection {
 }
 
 /// Some tens of pages a second.
-const SLOW_FILL: u64 = 256 << 10;
+const SLOW_FILL: u64 = 1 << 20;
 
 /// Everything a run is made of.
 #[derive(Debug, Clone)]
@@ -236,7 +236,8 @@ impl Swarm {
     }
 
     /// A quarter of the runs that have a node to spare change their layout. They have real detectors, whose control
-    /// keeps the layouts, and lose no disk: a lost disk is lost with its node's layouts, and then the node is replaced.
+    /// keeps the layouts, and lose no disk whole: that is lost with its node's layouts, and then the node is replaced.
+    /// Where N changes, none is damaged either: there may be one copy of everything.
     fn draw_layout_changes(&mut self, mut random: Random) {
         if self.nodes <= self.replicas || !random.chance(0.25) {
             return;
@@ -244,10 +245,11 @@ impl Swarm {
         self.layout_changes = Some(Duration::from_millis(pick(&mut random, &[1_000, 3_000, 10_000, 30_000])));
         self.first_nodes = random.between(self.replicas as u64, self.nodes as u64) as usize;
         self.detection = Detection::Real;
-        self.scrub = None;
-        self.faults.retain(|fault| !matches!(fault, Fault::Wipe | Fault::SyncError | Fault::Rot));
+        self.faults.remove(&Fault::Wipe);
         if random.chance(0.3) {
             self.most_replicas = self.replicas + 1;
+            self.scrub = None;
+            self.faults.retain(|fault| !matches!(fault, Fault::SyncError | Fault::Rot));
         }
     }
 
