@@ -2,8 +2,8 @@
 
 use super::counting::Counting;
 use super::listings::{Listings, Scope};
-use super::shard::{Identity, Shard, Turn};
-use super::{Effect, Input, Timings, Transfer, View};
+use super::shard::{Identity, Shard, Shared, Turn};
+use super::{Effect, Input, Presence, Timings, Transfer, View};
 use crate::base::{Key, NodeId, Now, Random, Time};
 use crate::causal::DotSet;
 use crate::replication::Message;
@@ -27,6 +27,7 @@ pub struct Node {
     sharding: Sharding,
     listings: Listings,
     counting: Counting,
+    presence: Presence,
     view: Arc<View>,
 }
 
@@ -104,11 +105,13 @@ impl Node {
         if recovered.complete_by_default {
             counting.set_all();
         }
+        let presence = Presence::default();
+        let shared = Shared { counting: counting.clone(), presence: presence.clone() };
         let mut shards: Vec<Shard> = (0..shards)
             .map(|shard| {
                 let (node, epoch) = (options.node, options.epoch);
                 let me = Identity { node, actor: recovered.actor, epoch, shard, shards };
-                Shard::new(me, options.timings, Arc::clone(&view), counting.clone(), random.fork())
+                Shard::new(me, options.timings, Arc::clone(&view), shared.clone(), random.fork())
             })
             .collect();
         let count = shards.len();
@@ -127,28 +130,35 @@ impl Node {
         }
         let listings = Listings::new(options.node, &mut random);
         let sharding = Sharding::new(view.layout().partitioning, count);
-        Self { shards, offset: 0, sharding, listings, counting, view }
+        Self { shards, offset: 0, sharding, listings, counting, presence, view }
     }
 
     /// Its shards, each to be driven by itself: each has all that is about it, and only that, told by its driver as
     /// [`Sharding`] says; what is of no one shard, all are told. The first has the listings and asks for new actors; whoever tells of damage tells it
     /// last, since nobody may mint any more under the old one when it asks.
     pub fn into_parts(self) -> Vec<Node> {
-        let Node { shards, sharding, listings, counting, view, .. } = self;
+        let Node { shards, sharding, listings, counting, presence, view, .. } = self;
         let mut listings = Some(listings);
         let part = |(offset, shard): (usize, Shard)| Node {
             offset,
             sharding,
             listings: listings.take().unwrap_or_else(|| Listings::none(shard.me.node)),
             counting: counting.clone(),
+            presence: presence.clone(),
             view: Arc::clone(&view),
             shards: vec![shard],
         };
         shards.into_iter().enumerate().map(part).collect()
     }
 
+    /// Whether clients are served here, for whoever works beside it.
+    pub fn presence(&self) -> Presence {
+        self.presence.clone()
+    }
+
     /// Something happened. Returns promptly and cannot fail; what is to be done is pushed to `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        self.presence.note(now.time, &input);
         let turn = &mut Turn { now, effects };
         match input {
             Input::View(view) => self.change_view(turn, &view),

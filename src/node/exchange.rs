@@ -11,12 +11,13 @@ use super::Notice;
 use super::appends::{After, Apply};
 use super::fill::{Filling, SourceState};
 use super::loads::{Look, UpdateStep};
+use super::pace::Pace;
 use super::shard::{Shard, Turn};
 use super::timers::Timer;
 use super::transfer::TransferError;
 use crate::base::{Key, Mutation, NodeId, Time, broken};
 use crate::causal::{Actor, DotSet, Filled};
-use crate::replication::{ClockEntry, ClockNeed, ClockReport, Message, PulledObject};
+use crate::replication::{Clients, ClockEntry, ClockNeed, ClockReport, Message, PulledObject};
 use crate::ring::PartitionId;
 use crate::store::{Body, Place, Published};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,13 +118,14 @@ pub(super) struct Batch {
     pub(super) next: Option<u64>,
     pub(super) failed: bool,
     pub(super) voids: u32,
+    pub(super) clients: Clients,
 }
 
 impl Exchange {
-    /// Nothing runs. Replicas fill at so many bytes a second.
-    pub(super) fn new(fill_bytes_per_second: u64) -> Self {
+    /// Nothing runs. Replicas fill at this pace.
+    pub(super) fn new(pace: Pace) -> Self {
         let (rounds, sessions, pulls) = Default::default();
-        Self { rounds, sessions, pulls, filling: Filling::new(fill_bytes_per_second) }
+        Self { rounds, sessions, pulls, filling: Filling::new(pace) }
     }
 
     /// The partitions that sessions are about.
@@ -352,6 +354,7 @@ impl Shard {
         };
         // Only what waits for the pace is charged to it: repair must not make filling wait for ever.
         if self.fills(partition) {
+            self.exchange.filling.source_serves(turn.now.time, batch.clients);
             self.exchange.filling.taken(turn.now.time, (from, partition), listing_from, &batch.objects);
         }
         self.pull_waiting(turn);

@@ -10,7 +10,7 @@ use super::timers::Timer;
 use super::transfer::TransferProgress;
 use crate::base::{Mutation, NodeId, Time, broken};
 use crate::causal::{DotSet, bytes_of_all};
-use crate::replication::{ClockReport, PulledObject};
+use crate::replication::{Clients, ClockReport, PulledObject};
 use crate::ring::PartitionId;
 use crate::store::{Body, Published};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -54,10 +54,10 @@ pub(super) enum SourceState {
 }
 
 impl Filling {
-    /// Nothing was listed. So many bytes are taken in a second, at most.
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    /// Nothing was listed. More is taken at this pace.
+    pub(super) fn new(pace: Pace) -> Self {
         let (pulled, sound, furthest, waiting, transfers) = Default::default();
-        Self { pulled, sound, furthest, waiting, pace: Pace::new(bytes_per_second), transfers }
+        Self { pulled, sound, furthest, waiting, pace, transfers }
     }
 
     /// What this node was when the last full exchange with it about the partition ended, if one did.
@@ -104,9 +104,9 @@ impl Filling {
         }
     }
 
-    /// A client's command came, or a part of one.
-    pub(super) fn client_came(&mut self, now: Time) {
-        self.pace.client_came(now);
+    /// Who is served at a source.
+    pub(super) fn source_serves(&mut self, now: Time, clients: Clients) {
+        self.pace.source_serves(now, clients);
     }
 
     /// Is it this node that makes the session wait?
@@ -289,10 +289,11 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Presence;
 
     #[test]
     fn what_is_listed_again_is_no_progress() {
-        let mut filling = Filling::new(1 << 20);
+        let mut filling = Filling::new(Pace::new(1 << 20, Presence::default()));
         let (at, page) = (|seconds: u64| Time(seconds * 1_000_000), (NodeId(1), PartitionId(0)));
         filling.taken(at(1), page, Some(0), &[]);
         filling.taken(at(40), page, Some(0), &[]);

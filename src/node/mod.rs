@@ -35,6 +35,7 @@ mod listings;
 mod loads;
 mod pace;
 mod peers;
+mod presence;
 mod pulls;
 mod reads;
 mod replica;
@@ -58,5 +59,6 @@ pub use layouts::{
     LiveLayouts, MAX_LIVE_LAYOUTS, Transfers,
 };
 pub use pace::transfer_cost;
+pub use presence::Presence;
 pub use timings::Timings;
 pub use transfer::{Transfer, TransferError};

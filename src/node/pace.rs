@@ -1,19 +1,22 @@
 //! How fast replicas fill: clients come first.
 
+use super::Presence;
 use crate::base::Time;
+use crate::replication::Clients;
 use std::time::Duration;
 
-/// What a page of a listing takes besides its objects: two messages, and a record of its own at the end.
-const PAGE_COST: u64 = 8 << 10;
+/// What an object takes besides its bytes: it is read, sent, looked for, merged, appended and indexed, some 110 us of
+/// a core at both ends, where a byte takes 5 ns (docs/decisions/0044).
+const OBJECT_COST: u64 = 24 << 10;
 
-/// What an object takes besides its bytes: it is read, looked for, merged, appended and indexed, some tens of microseconds
-/// of a core in all.
-const OBJECT_COST: u64 = 1536;
+/// What a page of a listing takes besides its objects: two messages.
+const PAGE_COST: u64 = OBJECT_COST;
 
-/// Without a command of a client for so long, nobody is there to be disturbed.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
+/// For how long a source's word that it serves clients holds: its next page says it again.
+const SERVED_FOR: Duration = Duration::from_secs(1);
 
-/// How many times the rate is taken while nobody is disturbed: what is under way when a client comes is two pages.
+/// How many times the rate is taken while nobody is served, here or at a source: what is under way when a client comes
+/// is two pages.
 const QUIET_FACTOR: u64 = 8;
 
 /// What so many objects of so many bytes in all count against the rate, the pages that they come in aside.
@@ -22,25 +25,39 @@ pub fn transfer_cost(objects: u64, bytes: u64) -> u64 {
 }
 
 /// A rate kept on average: whatever was taken is paid for before more is asked for. Nothing is saved up, so that an
-/// idle hour is not followed by a flood. While no client comes, it is a higher one.
+/// idle hour is not followed by a flood. While no client is served, it is a higher one.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// While clients come.
+    /// While clients are served.
     bytes_per_second: u64,
     free_at: Time,
-    /// When the last client came.
-    client_at: Option<Time>,
+    /// Who is served here.
+    presence: Presence,
+    /// When a source last said that it serves clients.
+    served_elsewhere: Option<Time>,
 }
 
 impl Pace {
     /// At so many bytes a second, at least one.
-    pub(super) fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1), free_at: Time::default(), client_at: None }
+    pub(super) fn new(bytes_per_second: u64, presence: Presence) -> Self {
+        let bytes_per_second = bytes_per_second.max(1);
+        Self { bytes_per_second, free_at: Time::default(), presence, served_elsewhere: None }
     }
 
-    /// A client's command came, or a part of one.
-    pub(super) fn client_came(&mut self, now: Time) {
-        self.client_at = Some(now);
+    /// Who is served at a source.
+    pub(super) fn source_serves(&mut self, now: Time, clients: Clients) {
+        if clients == Clients::Served {
+            self.served_elsewhere = Some(now);
+        }
+    }
+
+    /// How many bytes a second now.
+    fn rate(&self, now: Time) -> u64 {
+        let elsewhere = self.served_elsewhere.is_some_and(|at| now.since(at) < SERVED_FOR);
+        if elsewhere || self.presence.clients(now) == Clients::Served {
+            return self.bytes_per_second;
+        }
+        self.bytes_per_second.saturating_mul(QUIET_FACTOR)
     }
 
     /// A page of so many objects was taken.
@@ -49,9 +66,7 @@ impl Pace {
     }
 
     fn spend(&mut self, now: Time, bytes: u64) {
-        let quiet = self.client_at.is_none_or(|client_at| now.since(client_at) >= QUIET_AFTER);
-        let rate = self.bytes_per_second.saturating_mul(if quiet { QUIET_FACTOR } else { 1 });
-        let micros = bytes.saturating_mul(1_000_000) / rate;
+        let micros = bytes.saturating_mul(1_000_000) / self.rate(now);
         self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
     }
 
@@ -64,26 +79,34 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::presence::wish_of_a_client;
+
+    /// Of a node that serves clients for the next second.
+    fn pace_beside_clients(bytes_per_second: u64, now: Time) -> Pace {
+        let presence = Presence::default();
+        presence.note(now, &wish_of_a_client());
+        Pace::new(bytes_per_second, presence)
+    }
 
     #[test]
     fn what_was_taken_is_paid_for_and_nothing_is_saved_up() {
-        let mut pace = Pace::new(1_000);
-        (0..10).for_each(|second| pace.client_came(Time(second * 1_000_000)));
+        let mut pace = pace_beside_clients(1_000, Time(9_000_000));
         assert_eq!(pace.busy_until(Time(5)), None);
-        pace.spend(Time(0), 500);
-        pace.spend(Time(0), 500);
-        assert_eq!(pace.busy_until(Time(0)), Some(Time(1_000_000)));
-        assert_eq!(pace.busy_until(Time(1_000_000)), None);
-        pace.spend(Time(9_000_000), 1);
-        assert_eq!(pace.busy_until(Time(9_000_000)), Some(Time(9_001_000)));
+        pace.spend(Time(9_000_000), 500);
+        pace.spend(Time(9_000_000), 400);
+        assert_eq!(pace.busy_until(Time(9_000_000)), Some(Time(9_900_000)));
+        assert_eq!(pace.busy_until(Time(9_900_000)), None);
+        pace.spend(Time(9_990_000), 1);
+        assert_eq!(pace.busy_until(Time(9_990_000)), Some(Time(9_991_000)));
     }
 
     #[test]
     fn while_no_client_comes_more_is_taken() {
-        let mut pace = Pace::new(1_000);
+        let mut pace = Pace::new(1_000, Presence::default());
         pace.spend(Time(0), 800);
         assert_eq!(pace.busy_until(Time(0)), Some(Time(100_000)), "none has ever come");
-        pace.client_came(Time(100_000));
+        pace.source_serves(Time(0), Clients::Absent);
+        pace.source_serves(Time(100_000), Clients::Served);
         pace.spend(Time(1_000_000), 100);
         assert_eq!(pace.busy_until(Time(1_000_000)), Some(Time(1_100_000)));
         pace.spend(Time(1_100_000), 800);

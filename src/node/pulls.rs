@@ -172,6 +172,7 @@ impl Shard {
             next: job.next,
             failed: job.failed,
             voids,
+            clients: self.presence.clients(turn.now.time),
         };
         turn.send(vec![job.asker.node], message);
     }

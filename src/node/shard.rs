@@ -7,13 +7,14 @@ use super::exchange::Exchange;
 use super::forwards::Forward;
 use super::hints::Hints;
 use super::loads::{Load, UpdateStep};
+use super::pace::Pace;
 use super::peers::Peers;
 use super::pulls::PullJob;
 use super::reads::Read;
 use super::replica::Replica;
 use super::timers::{Timer, Timers};
 use super::writes::Write;
-use super::{Effect, Input, Notice, Space, StoreAnswer, Timings, View};
+use super::{Effect, Input, Notice, Presence, Space, StoreAnswer, Timings, View};
 use crate::base::limits::{MAX_OPEN_COMMANDS, MAX_TIMEOUT_MS};
 use crate::base::{HybridTime, Key, NodeId, Now, Random, Time};
 use crate::causal::Actor;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Owns its partitions' states and every command, hint and exchange about them. Shares nothing with
-/// the other shards but the marks of which partitions count; sees membership and layout as an immutable snapshot.
+/// the other shards but the marks of which partitions count and when clients came; sees membership and layout as an immutable snapshot.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) me: Identity,
@@ -37,6 +38,7 @@ pub(super) struct Shard {
     pub(super) complete_by_default: bool,
     /// What the replicas say of themselves to the rest of the node.
     pub(super) counting: Counting,
+    pub(super) presence: Presence,
     pub(super) appends: Appends,
     pub(super) loads: BTreeMap<u64, Load>,
     /// Steps that wait for their key's object; a key is in here while its load is under way.
@@ -69,6 +71,13 @@ pub(super) struct Identity {
     pub(super) epoch: u64,
     pub(super) shard: usize,
     pub(super) shards: usize,
+}
+
+/// What the shards of a node have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) counting: Counting,
+    pub(super) presence: Presence,
 }
 
 /// Whether this node may hand out dots.
@@ -120,7 +129,9 @@ impl Turn<'_> {
 const FOLLOWED_SKEW_MS: u64 = 60_000;
 
 impl Shard {
-    pub(super) fn new(me: Identity, timings: Timings, view: Arc<View>, counting: Counting, mut random: Random) -> Self {
+    pub(super) fn new(me: Identity, timings: Timings, view: Arc<View>, shared: Shared, mut random: Random) -> Self {
+        let Shared { counting, presence } = shared;
+        let pace = Pace::new(timings.fill_bytes_per_second / me.shards as u64, presence.clone());
         // Numbers are unique across processes, or a late answer to a dead process' request would be
         // taken for an answer to this one's.
         let next_number = random.u64() >> 16;
@@ -135,6 +146,7 @@ impl Shard {
             replicas: BTreeMap::new(),
             complete_by_default: false,
             counting,
+            presence,
             appends: Appends::default(),
             loads: BTreeMap::new(),
             updating: BTreeMap::new(),
@@ -142,7 +154,7 @@ impl Shard {
             reads: BTreeMap::new(),
             forwards: BTreeMap::new(),
             hints: Hints::default(),
-            exchange: Exchange::new(timings.fill_bytes_per_second / me.shards as u64),
+            exchange: Exchange::new(pace),
             pull_jobs: BTreeMap::new(),
             peers: Peers::default(),
             timers,
@@ -159,9 +171,6 @@ impl Shard {
     /// One thing happened.
     pub(super) fn handle(&mut self, turn: &mut Turn<'_>, input: Input) {
         self.take_layouts(turn);
-        if is_of_a_client(&input) {
-            self.exchange.filling.client_came(turn.now.time);
-        }
         match input {
             Input::Command { request, command } => {
                 self.begin(turn, Origin::Client { request }, command, Claim::Complete);
@@ -210,8 +219,8 @@ impl Shard {
                 let asker = super::pulls::Asker { node: from, session, filling };
                 self.serve_pull(turn, asker, partition, &dots, listing_from);
             }
-            Message::Pulled { session, partition: _, source, objects, unplaced, next, failed, voids } => {
-                let batch = super::exchange::Batch { objects, unplaced, next, failed, voids };
+            Message::Pulled { session, partition: _, source, objects, unplaced, next, failed, voids, clients } => {
+                let batch = super::exchange::Batch { objects, unplaced, next, failed, voids, clients };
                 self.pulled(turn, from, session, source, batch);
             }
             // Of the node as a whole.
@@ -356,16 +365,5 @@ impl Shard {
         let floor = seen.max(self.clock.min(limit));
         self.clock = HybridTime::from_wall(now.wall).max(HybridTime(floor.0 + 1));
         self.clock
-    }
-}
-
-/// Does somebody wait for what this begins? Hand-offs of hints pass for it, too.
-fn is_of_a_client(input: &Input) -> bool {
-    match input {
-        Input::Command { .. } => true,
-        Input::Message { message, .. } => {
-            matches!(message, Message::Forward { .. } | Message::Read { .. } | Message::Replicate { .. })
-        }
-        _ => false,
     }
 }

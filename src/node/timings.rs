@@ -46,7 +46,7 @@ impl Default for Timings {
             hedge_floor: Duration::from_millis(2),
             page_objects: 64,
             recent_dots: 1024,
-            fill_bytes_per_second: 4 << 20,
+            fill_bytes_per_second: 16 << 20,
             hint_bytes: 256 << 20,
         }
     }

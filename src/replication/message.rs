@@ -117,6 +117,8 @@ pub enum Message {
         failed: bool,
         /// As in the clock's report, but after the last object was read.
         voids: u32,
+        /// Who would feel it if the asker took more at once.
+        clients: Clients,
     },
     /// Asks for the next keys that the receiver holds in these partitions.
     List {
@@ -238,6 +240,15 @@ pub enum ClockNeed {
     /// The clock in any case: the asker is filling and wants a full listing, or it is about to leave the partition and
     /// wants to know who has all it has (PROTOCOL R6).
     Listing,
+}
+
+/// Whether clients are served at a node now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clients {
+    /// Somebody waits for it, or has within the last second.
+    Served,
+    /// Nobody has.
+    Absent,
 }
 
 /// One clock in an answer.

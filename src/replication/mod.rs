@@ -18,7 +18,8 @@ pub use command::{
 pub use cover::{Cover, MAX_PAGE_KEYS, Uncovered};
 pub use layout_message::{Ballot, LayoutDigest, LayoutMessage, LayoutNews, LayoutTracker};
 pub use message::{
-    Claim, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply, Want,
+    Claim, Clients, ClockEntry, ClockNeed, ClockReport, Known, Message, PulledObject, ReadReply, Refusal, StoreReply,
+    Want,
 };
 pub use read_tally::ReadTally;
 pub use write_tally::{Copy, TallyRow, WriteTally};

@@ -2,39 +2,59 @@
 //!
 //! What is current is asked of the drivers, which own the shards.
 
+use super::compaction_pace::CompactionPace;
 use super::disk::RealDisk;
 use super::metrics::Metrics;
 use super::upkeep::{Ended, Upkeep};
-use crate::node::Input;
+use crate::base::Time;
+use crate::node::{Input, Presence, Space};
 use crate::store::Progress;
 use crate::store::{AppendError, Compaction, CompactionError, CompactionOptions, DEFAULT_LIVE_SHARE};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Between two looks whether a segment is worth it: a look reads a few blocks of at most 32 key files.
 const REST: Duration = Duration::from_secs(10);
 
-/// Copied in one step, then the pace is kept: what others wait for at most behind one write.
-const STEP_BYTES: usize = 1 << 20;
+/// Copied in one step, then the pace is kept: a few milliseconds of work.
+const STEP_BYTES: usize = 256 << 10;
+
+/// What else happens on the node, for whoever can wait.
+pub(super) struct Surroundings {
+    /// Who is served.
+    pub(super) presence: Presence,
+    /// The instant 0 of the core's time.
+    pub(super) started: Instant,
+    /// What the disk has room for.
+    pub(super) space: watch::Receiver<Space>,
+}
 
 /// The thread.
 struct Compactor {
     upkeep: Upkeep,
-    bytes_per_second: u64,
+    pace: CompactionPace,
+    surroundings: Surroundings,
     metrics: Arc<Metrics>,
 }
 
 /// Starts the thread, unless there is to be no compaction: at most so many bytes are copied in a second.
-pub(super) fn start(upkeep: Upkeep, bytes_per_second: u64, metrics: Arc<Metrics>) -> std::io::Result<()> {
+pub(super) fn start(
+    upkeep: Upkeep,
+    bytes_per_second: u64,
+    surroundings: Surroundings,
+    metrics: Arc<Metrics>,
+) -> std::io::Result<()> {
     if bytes_per_second > 0 {
-        let compactor = Compactor { upkeep, bytes_per_second, metrics };
+        let pace = CompactionPace::new(bytes_per_second, Instant::now());
+        let compactor = Compactor { upkeep, pace, surroundings, metrics };
         std::thread::Builder::new().name("compactor".into()).spawn(move || compactor.run())?;
     }
     Ok(())
 }
 
 impl Compactor {
-    fn run(self) {
+    fn run(mut self) {
         while self.upkeep.wait(REST).is_ok() {
             loop {
                 match self.compact() {
@@ -47,12 +67,12 @@ impl Compactor {
     }
 
     /// One compaction; false if nothing was worth it or it was given up.
-    fn compact(&self) -> Result<bool, Ended> {
+    fn compact(&mut self) -> Result<bool, Ended> {
         let options = CompactionOptions { seed: rand::random(), lowest_live_share: DEFAULT_LIVE_SHARE };
         let mut compaction = self.upkeep.with_log(move |log| log.begin_compaction(options))?;
         loop {
             match compaction.step(STEP_BYTES, &mut |questions| self.upkeep.current(questions)) {
-                Ok(Progress::More) => self.upkeep.wait(self.pace())?,
+                Ok(Progress::More) => self.keep_pace(compaction.spent_bytes())?,
                 Ok(Progress::Nothing) => return Ok(false),
                 Ok(Progress::Copied) => break,
                 Err(error) => return self.abandon(compaction, error),
@@ -88,8 +108,16 @@ impl Compactor {
         Ok(false)
     }
 
-    fn pace(&self) -> Duration {
-        Duration::from_secs_f64(STEP_BYTES as f64 / self.bytes_per_second.max(1) as f64)
+    /// Behind a step: others first.
+    fn keep_pace(&mut self, spent: u64) -> Result<(), Ended> {
+        if self.pace.is_due(Instant::now()) {
+            let written = self.upkeep.with_log(|log| log.written_bytes())?;
+            self.pace.written(Instant::now(), written);
+        }
+        let Surroundings { presence, started, space } = &self.surroundings;
+        let now = Time(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let pause = self.pace.pause(spent, presence.clients(now), *space.borrow());
+        self.upkeep.wait(pause)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::append_queue::AppendQueue;
 use super::cold_reads::ColdReads;
-use super::compactor;
+use super::compactor::{self, Surroundings};
 use super::control_handle::ControlHandle;
 use super::disk::RealDisk;
 use super::driver::{Driver, Lead};
@@ -66,20 +66,23 @@ impl Drivers {
         let flusher = flusher::start(log, answers).map_err(threads_refused)?;
         let (status_sender, status) = watch::channel(Arc::new(ClusterStatus::default()));
         let (space_sender, space) = watch::channel(Space::Plenty);
+        let seed = rand::random();
+        let options = NodeOptions { node: view.me, epoch, shards, seed, timings: settings.repair.timings() };
+        let node = Node::new(options, Arc::clone(&view), recovered);
+        let started = Instant::now();
+        let surroundings = Surroundings { presence: node.presence(), started, space: space.clone() };
         let mut lead = Some(Lead {
             listings: Listings::start(Arc::clone(&disk), &flusher).map_err(threads_refused)?,
             status: status_sender,
             status_source: StatusSource::new(&view, &settings.node.name),
-            upkeep: start_upkeep(settings, &flusher, &asks, &reader, &metrics).map_err(threads_refused)?,
+            upkeep: start_upkeep(settings, &flusher, &asks, &reader, surroundings, &metrics)
+                .map_err(threads_refused)?,
             renewal_due: false,
             space_watch: SpaceWatch::new(disk, settings.storage.reserve_bytes.0, Arc::clone(&metrics)),
             space: space_sender,
         });
-        let seed = rand::random();
-        let options = NodeOptions { node: view.me, epoch, shards, seed, timings: settings.repair.timings() };
-        let nodes = Node::new(options, Arc::clone(&view), recovered).into_parts();
+        let nodes = node.into_parts();
         let board = StatusBoard::new(shards);
-        let started = Instant::now();
         let channels = asked_for.into_iter().zip(received).zip(flushed).zip(asked);
         let mut drivers = Vec::with_capacity(shards);
         for ((shard, node), (((commands, received), flushed), asked)) in nodes.into_iter().enumerate().zip(channels) {
@@ -123,10 +126,11 @@ fn start_upkeep(
     flusher: &std::sync::mpsc::Sender<FlushRequest>,
     asks: &Asks,
     reader: &Reader<RealDisk>,
+    surroundings: Surroundings,
     metrics: &Arc<Metrics>,
 ) -> std::io::Result<[Stop; 2]> {
     let (compactor, stop_compactor) = Upkeep::new(flusher.clone(), asks.clone());
-    compactor::start(compactor, settings.storage.compaction.0, Arc::clone(metrics))?;
+    compactor::start(compactor, settings.storage.compaction.0, surroundings, Arc::clone(metrics))?;
     let (scrubber, stop_scrubber) = Upkeep::new(flusher.clone(), asks.clone());
     scrubber::start(scrubber, reader.clone(), settings.storage.scrub.0, Arc::clone(metrics))?;
     Ok([stop_compactor, stop_scrubber])

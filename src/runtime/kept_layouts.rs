@@ -76,7 +76,7 @@ mod tests {
         let state = understood(GOLDEN).unwrap();
         let versions: Vec<u64> = state.versions().iter().map(|layout| layout.version).collect();
         assert_eq!(versions, [1, 2]);
-        assert_eq!(serde_json::to_value(&state).unwrap()["pauses"], 1);
+        assert!(serde_json::to_string(&state).unwrap().contains("\"pauses\":1"));
         assert_eq!(text_of(&state).unwrap(), GOLDEN.trim_end());
         let unnumbered = GOLDEN.replacen("\"format\":1,", "", 1);
         assert_eq!(understood(&unnumbered), Ok(state));

@@ -19,6 +19,7 @@ mod append_queue;
 pub mod backup;
 pub mod certificates;
 mod cold_reads;
+mod compaction_pace;
 mod compactor;
 mod control_handle;
 pub mod detector;

@@ -38,6 +38,8 @@ pub struct Log<D: Disk> {
     pub(super) next_segment: u32,
     /// The last sequence in the log.
     pub(super) last: Sequence,
+    /// Bytes of all batches written since it was opened.
+    pub(super) written_bytes: u64,
     /// Everything up to here is synced.
     pub(super) durable: Sequence,
     /// The segment before the active one, and where its good part ends.
@@ -107,6 +109,11 @@ impl<D: Disk> Log<D> {
         self.failed.as_ref()
     }
 
+    /// Bytes of the frames written since it was opened, copies by compaction aside.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// Ends cleanly: everything synced and sealed, and said so in the identity. If there is no space for
     /// sealing, or a job has not come back, the next opening has to scan.
     pub fn close(mut self) -> Result<(), DiskError> {
@@ -156,6 +163,7 @@ impl<D: Disk> Log<D> {
             active.tail.note(actor, entry.sequence, entry.record, *place);
         }
         self.last = self.last.max(last.sequence);
+        self.written_bytes += total as u64;
         Ok(places)
     }
 

@@ -110,6 +110,7 @@ impl<D: Disk> Recovery<D> {
             pace: Pace::JobsKeepUp,
             next_segment: survey.highest.max(identity.newest).max(listed).max(identity.sealed.first_tail) + 1,
             last: verdict.last,
+            written_bytes: 0,
             durable: verdict.durable,
             predecessor: verdict.end,
             compacted: Compacted::default(),

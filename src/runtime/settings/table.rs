@@ -108,7 +108,7 @@ settings! {
         /// Key of encryption at rest: a file of 32 bytes, or of 64 hexadecimal digits, readable by the node alone. With two the first is in force, the second the one before. Empty: nothing is encrypted, unless DUNLIN_STORAGE_ENCRYPTION_KEY holds a key (or two) in digits.
         encryption_key_file: Vec<PathBuf> = "", Bounds::between(0, 2);
         "To encrypt: what is there follows as compaction copies it. To replace the key: see docs/operations.md. Without the key the directory is lost."
-        /// Bytes that compaction copies in a second, at most. 0: superseded records are never taken away.
+        /// Bytes that compaction copies in a second, at most; while clients come no more than it must. 0: superseded records are never taken away.
         compaction: Size = "32MiB", Bounds::between(0, 1 << 40);
         "Larger if space is not given back as fast as it is used; smaller on slow disks."
         /// Bytes that the scrub verifies in a second, at most. 0: damage is found only when it is read.
@@ -162,8 +162,8 @@ settings! {
         hint_drain_interval: Duration = "250ms", Bounds::between(10, 3_600_000);
         "Longer to spare nodes that have just come back."
         /// Bytes that new, moved and damaged replicas take in a second while clients come; eight times as much without them.
-        fill_rate: Size = "4MiB", Bounds::between(1 << 10, 1 << 40);
-        "Larger to be done sooner when a change of the layout may be felt; smaller when it must not."
+        fill_rate: Size = "16MiB", Bounds::between(1 << 10, 1 << 40);
+        "Larger to be done sooner when a change of the layout may be felt; smaller when it must not. A key counts 24 KiB besides its bytes."
         /// Bytes of writes held for other nodes. At the limit this node refuses to hold more, and another is asked.
         hint_bytes: Size = "256MiB", Bounds::between(0, 1 << 40);
         "Larger to bridge longer failures under heavy load; they are on disk and in memory by their keys."

@@ -35,6 +35,8 @@ pub(super) struct Copying<D: Disk> {
     kept: VecDeque<(u32, KeyEntry)>,
     output: Option<Output<D::File>>,
     pub(super) dropped_deletes: u64,
+    /// By the last step.
+    pub(super) spent_bytes: u64,
 }
 
 /// Where in the order of entries we are.
@@ -71,7 +73,16 @@ impl<D: Disk> Copying<D> {
             sources.push(KeySource::File(source.key_file(*segment)?.iter_from(&[])));
         }
         let merge = Merge::new(sources).map_err(key_file_failed)?;
-        Ok(Copying { inputs, number, merge, before: None, kept: VecDeque::new(), output: None, dropped_deletes: 0 })
+        Ok(Copying {
+            inputs,
+            number,
+            merge,
+            before: None,
+            kept: VecDeque::new(),
+            output: None,
+            dropped_deletes: 0,
+            spent_bytes: 0,
+        })
     }
 
     /// Looks and copies for about `budget_bytes`; none once all is copied and durable, or nothing was to be kept.
@@ -97,6 +108,7 @@ impl<D: Disk> Copying<D> {
                 looked_at => spent += looked_at * LOOKED_AT_BYTES,
             }
         }
+        self.spent_bytes = spent as u64;
         Ok(None)
     }
 

@@ -114,6 +114,14 @@ impl<D: Disk> Compaction<D> {
         }
     }
 
+    /// What the last step has cost, in bytes copied and entries looked at.
+    pub fn spent_bytes(&self) -> u64 {
+        match &self.stage {
+            Stage::Copying(copying) => copying.spent_bytes,
+            Stage::Choosing { .. } | Stage::Copied(_) | Stage::Over => 0,
+        }
+    }
+
     fn begin_copying(&mut self, estimates: &[Estimate]) -> Result<Progress, CompactionError> {
         let (lowest, bytes) = (self.options.lowest_live_share, self.source.segment_bytes as f64);
         let inputs = choose(estimates, &self.source.condemned, lowest, bytes);
