@@ -6,7 +6,7 @@ use crate::replication::Clients;
 use std::time::Duration;
 
 /// What an object takes besides its bytes: it is read, sent, looked for, merged, appended and indexed, some 110 us of
-/// a core at both ends, where a byte takes 5 ns (docs/decisions/0044).
+/// a core at both ends, where a byte takes a few nanoseconds (docs/decisions/0044).
 const OBJECT_COST: u64 = 24 << 10;
 
 /// What a page of a listing takes besides its objects: two messages.
