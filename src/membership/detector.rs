@@ -13,6 +13,7 @@ use super::roster::{Lacks, Merged, Roster, events};
 use super::rumours::Rumours;
 use super::schedule::{Schedule, Timer};
 use super::suspicion::Suspicion;
+use super::table::MemberTable;
 use crate::base::{NodeId, Now, Random, Time};
 use std::collections::BTreeMap;
 
@@ -118,9 +119,9 @@ impl Detector {
     }
 
     /// Takes in members known before, all at once and without a word: as if each had been heard of long
-    /// ago. For a detector that has handled nothing yet.
-    pub fn remember(&mut self, members: impl IntoIterator<Item = Member>) {
-        self.roster.extend(members.into_iter());
+    /// ago. For a detector that has handled nothing yet. Shares the memory of `members`.
+    pub fn remember(&mut self, members: MemberTable) {
+        self.roster.extend(members);
     }
 
     /// Takes one input and appends what follows from it; also whatever is due by now.
@@ -157,7 +158,7 @@ impl Detector {
     }
 
     /// Everyone known, this node included, also those down or left.
-    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
+    pub fn members(&self) -> &MemberTable {
         self.roster.members()
     }
 
@@ -174,7 +175,12 @@ impl Detector {
     /// Takes a record heard, if this node knows whom it means.
     pub(super) fn hear(&mut self, record: &Record, turn: &mut Turn<'_>) {
         let node = record.node();
-        match record.resolve(self.roster.get(node)) {
+        let held = self.roster.get(node);
+        if held.is_some_and(|held| record.repeats(held)) {
+            // Most of what is heard: gossip says everything many times.
+            return self.confirm(node, record.incarnation, record.accuser, turn);
+        }
+        match record.resolve(held) {
             Some(member) => self.learn(&member, record.accuser, turn),
             None => {
                 self.counters.unresolved += 1;
@@ -192,7 +198,7 @@ impl Detector {
         }
         turn.events.extend(self.roster.conflict(record));
         match self.roster.merge(record) {
-            Merged::Known => self.confirm(record, accuser, turn),
+            Merged::Known => self.confirm(record.node(), record.incarnation, accuser, turn),
             Merged::Full => self.counters.members_refused += 1,
             Merged::Changed(before) => {
                 turn.events.extend(events(before.as_deref(), record));
@@ -215,10 +221,9 @@ impl Detector {
     }
 
     /// Counts another accuser of a suspect: the more independent ones, the sooner it is found down.
-    fn confirm(&mut self, record: &Member, accuser: Option<NodeId>, turn: &Turn<'_>) {
-        let (node, Some(accuser)) = (record.node(), accuser) else { return };
-        let Some(held) = self.roster.get(node) else { return };
-        if (held.incarnation, held.state) != (record.incarnation, MemberState::Suspect) || accuser == node {
+    fn confirm(&mut self, node: NodeId, incarnation: u64, accuser: Option<NodeId>, turn: &Turn<'_>) {
+        let (Some(accuser), Some(held)) = (accuser, self.roster.get(node)) else { return };
+        if (held.incarnation, held.state) != (incarnation, MemberState::Suspect) || accuser == node {
             return;
         }
         let held = held.clone();

@@ -15,7 +15,10 @@ pub const MAX_DATAGRAM_BYTES: usize = 1100;
 
 /// Largest message of a full sync: a bucket of the largest cluster, 256 records of at most 512 bytes, and
 /// the header. Whoever lacks more asks again.
-pub const MAX_FULL_SYNC_BYTES: usize = MAX_MEMBERS / BUCKETS * 512 + 1024;
+pub const MAX_FULL_SYNC_BYTES: usize = MAX_MEMBERS / BUCKETS * LARGEST_RECORD + 1024;
+
+/// No record is larger, encoded: room for it at once instead of by doubling.
+const LARGEST_RECORD: usize = 512;
 
 /// The format of all messages; another one is refused.
 pub(super) const FORMAT: u8 = 2;
@@ -124,7 +127,8 @@ pub(super) struct MessageWriter {
 impl MessageWriter {
     /// Begins with the header, of at most 80 bytes.
     pub(super) fn new(header: &Header, limit: usize) -> Self {
-        let mut bytes = vec![FORMAT];
+        let mut bytes = Vec::with_capacity(limit.min(MAX_DATAGRAM_BYTES));
+        bytes.push(FORMAT);
         bytes.extend_from_slice(&encode_one(header));
         Self { bytes, limit }
     }
@@ -156,7 +160,10 @@ impl MessageWriter {
 
 /// One value as MessagePack; structs are arrays.
 pub(super) fn encode_one<T: Serialize>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec(value).expect("a Vec takes every byte and none of our types has an unknown length")
+    let mut bytes = Vec::with_capacity(LARGEST_RECORD);
+    let written = rmp_serde::encode::write(&mut bytes, value);
+    written.expect("a Vec takes every byte and none of our types has an unknown length");
+    bytes
 }
 
 fn decode_one<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), MessageError> {
@@ -242,7 +249,7 @@ pub(super) mod tests {
         // Nobody calls itself suspect, so its own record has no accuser.
         let own = Record::whole(&largest_record().judged(MemberState::Alive), Some(NodeId(u64::MAX)));
         assert!(writer.push(&addressee) && writer.push(&own), "{} left", writer.room());
-        assert!(encode_one(&addressee).len() <= 512);
+        assert!(encode_one(&addressee).len() <= LARGEST_RECORD);
     }
 
     /// Rule: what is written is what is read.

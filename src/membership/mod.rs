@@ -30,6 +30,7 @@ mod rumours;
 mod schedule;
 mod suspicion;
 mod sync;
+mod table;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ pub use event::{Counters, DetectorEffect, DetectorInput, MemberEvent};
 pub use identity::{Identity, IdentityError, MAX_ADDRESS_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES, MAX_ZONE_BYTES};
 pub use member::{MAX_INCARNATION, MAX_MEMBERS, Member, MemberState};
 pub use message::{MAX_DATAGRAM_BYTES, MAX_FULL_SYNC_BYTES};
+pub use table::MemberTable;

@@ -53,6 +53,12 @@ impl Record {
         }
     }
 
+    /// Does it say nothing newer than `held`, nor anything else of its identity?
+    pub(super) fn repeats(&self, held: &Member) -> bool {
+        let is_newer = (self.incarnation, self.state) > (held.incarnation, held.state);
+        !is_newer && matches!(self.subject, Subject::Brief(..))
+    }
+
     /// The member that is meant, given what is held of it; none if the record is brief and means an
     /// identity that is not held. A brief record that says nothing newer is not looked at so closely.
     pub(super) fn resolve(&self, held: Option<&Member>) -> Option<Member> {
@@ -105,6 +111,16 @@ mod tests {
         assert_eq!(Record::brief(&moved, None).resolve(Some(&held())), None);
         assert_eq!(Record::brief(&raised, None).resolve(None), None);
         assert_eq!(Record::whole(&moved, None).resolve(Some(&held())), Some(moved));
+    }
+
+    /// Rule: a brief record repeats whatever is as new or newer; one with an identity may bring another one.
+    #[test]
+    fn only_a_brief_record_of_nothing_newer_repeats() {
+        let suspect = held().judged(MemberState::Suspect);
+        assert!(Record::brief(&held(), None).repeats(&held()));
+        assert!(Record::brief(&held(), None).repeats(&suspect));
+        assert!(!Record::brief(&suspect, None).repeats(&held()));
+        assert!(!Record::whole(&held(), None).repeats(&held()));
     }
 
     /// Rule: only suspicion has an accuser.

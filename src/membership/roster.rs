@@ -1,9 +1,9 @@
 //! Everyone known, and what each of them is known to know.
 
 use super::event::MemberEvent;
-use super::fingerprints::Fingerprints;
 use super::identity::Identity;
 use super::member::{MAX_MEMBERS, Member, MemberState};
+use super::table::MemberTable;
 use crate::base::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Roster {
     me: NodeId,
-    members: BTreeMap<NodeId, Member>,
+    members: MemberTable,
     /// All reachable members but this node, in order of id: asked for with every message.
     reachable: Vec<NodeId>,
     contacts: BTreeMap<NodeId, Contact>,
-    fingerprints: Fingerprints,
 }
 
 /// What passed directly between this node and another.
@@ -58,30 +57,29 @@ pub(super) enum Merged {
 impl Roster {
     /// This node alone.
     pub(super) fn new(own: Member) -> Self {
-        let mut fingerprints = Fingerprints::default();
-        fingerprints.toggle(&own);
         Self {
             me: own.node(),
-            members: BTreeMap::from([(own.node(), own)]),
+            members: MemberTable::from_iter([own]),
             reachable: Vec::new(),
             contacts: BTreeMap::new(),
-            fingerprints,
         }
     }
 
-    /// Takes in others that are not known yet, all at once.
-    pub(super) fn extend(&mut self, others: impl Iterator<Item = Member>) {
-        let room = MAX_MEMBERS.saturating_sub(self.members.len());
-        let known = std::mem::take(&mut self.members);
-        let others: Vec<Member> = others.filter(|member| !known.contains_key(&member.node())).take(room).collect();
-        others.iter().for_each(|member| self.fingerprints.toggle(member));
-        self.members = known.into_values().chain(others).map(|member| (member.node(), member)).collect();
+    /// Takes in others, all at once; of those known already nothing.
+    pub(super) fn extend(&mut self, others: MemberTable) {
+        let known = std::mem::replace(&mut self.members, others);
+        for member in known.values() {
+            // What is equal stays shared.
+            if self.members.get(&member.node()) != Some(member) {
+                self.members.insert(member.clone());
+            }
+        }
         let reachable = self.members.values().filter(|member| member.state.is_reachable());
         self.reachable = reachable.map(Member::node).filter(|node| *node != self.me).collect();
     }
 
     /// Everyone.
-    pub(super) fn members(&self) -> &BTreeMap<NodeId, Member> {
+    pub(super) fn members(&self) -> &MemberTable {
         &self.members
     }
 
@@ -100,14 +98,9 @@ impl Roster {
         self.replace(own);
     }
 
-    /// What is held, in short.
-    pub(super) fn fingerprints(&self) -> &Fingerprints {
-        &self.fingerprints
-    }
-
     /// The contact with another node; none before it is a member.
     pub(super) fn contact(&mut self, node: NodeId) -> Option<&mut Contact> {
-        (self.members.contains_key(&node) && node != self.me).then(|| self.contacts.entry(node).or_default())
+        (node != self.me && self.members.get(&node).is_some()).then(|| self.contacts.entry(node).or_default())
     }
 
     /// What is missing here of another node.
@@ -127,7 +120,7 @@ impl Roster {
 
     /// Takes a record of another node if it supersedes what is held.
     pub(super) fn merge(&mut self, record: &Member) -> Merged {
-        let held = self.members.get(&record.node());
+        let held = self.get(record.node());
         match held {
             Some(held) if !record.supersedes(held) => Merged::Known,
             None if self.members.len() >= MAX_MEMBERS => Merged::Full,
@@ -149,10 +142,7 @@ impl Roster {
                 Ok(_) | Err(_) => {}
             }
         }
-        self.fingerprints.toggle(&member);
-        let before = self.members.insert(node, member);
-        before.iter().for_each(|before| self.fingerprints.toggle(before));
-        before
+        self.members.insert(member)
     }
 
     /// Two processes claim the node of `record`: both at one incarnation, at different addresses.

@@ -17,7 +17,7 @@ impl Detector {
         let sequence = self.next_sequence();
         let header = self.header(Some(node), MessageKind::SyncRequest, sequence);
         let mut writer = MessageWriter::new(&header, MAX_FULL_SYNC_BYTES);
-        writer.push_encoded(&self.roster.fingerprints().to_bytes());
+        writer.push_encoded(&self.roster.members().fingerprints().to_bytes());
         turn.effects.push(DetectorEffect::SendFullSync { to, bytes: writer.finish() });
     }
 
@@ -30,7 +30,7 @@ impl Detector {
         theirs: &Fingerprints,
         turn: &mut Turn<'_>,
     ) {
-        let mut buckets = self.roster.fingerprints().differing(theirs);
+        let mut buckets = self.roster.members().fingerprints().differing(theirs);
         let first = self.random.below(buckets.len() as u64) as usize;
         buckets.rotate_left(first);
         let header = self.header(Some(asker), MessageKind::SyncAnswer, sequence);

@@ -179,7 +179,7 @@ impl World {
 
     /// Makes `hearer` believe `state` of a node.
     fn slander(&mut self, hearer: u64, of: u64, state: MemberState) {
-        let slander = self.host(hearer).detector.members()[&NodeId(of)].judged(state);
+        let slander = self.host(hearer).detector.members().get(&NodeId(of)).unwrap().judged(state);
         let mut writer = MessageWriter::new(&ping(), MAX_DATAGRAM_BYTES);
         assert!(writer.push(&Record::whole(&slander, None)));
         let bytes = writer.finish();
@@ -338,11 +338,11 @@ fn a_killed_node_is_found_within_two_seconds() {
 fn a_slandered_node_refutes_everywhere() {
     for state in [MemberState::Suspect, MemberState::Down, MemberState::Left] {
         let mut world = World::settled(7, 5);
-        let incarnation = world.host(0).detector.members()[&NodeId(3)].incarnation;
+        let incarnation = world.host(0).detector.members().get(&NodeId(3)).unwrap().incarnation;
         world.slander(0, 3, state);
         assert_eq!(world.state(0, 3), Some(state));
         world.run_until(seconds(8), World::agreed);
-        assert!(world.host(0).detector.members()[&NodeId(3)].incarnation > incarnation);
+        assert!(world.host(0).detector.members().get(&NodeId(3)).unwrap().incarnation > incarnation);
         assert!(world.host(3).detector.counters().refutations >= 1);
     }
 }
@@ -431,7 +431,7 @@ fn a_restart_below_the_old_incarnation_heals() {
     world.run(seconds(20));
     world.restart(3, 2);
     world.run_until(seconds(8), World::agreed);
-    assert!(world.host(0).detector.members()[&NodeId(3)].incarnation > 500);
+    assert!(world.host(0).detector.members().get(&NodeId(3)).unwrap().incarnation > 500);
 }
 
 /// Rule: a node's id is in its data directory, its addresses are gossip: with a higher incarnation it
@@ -533,7 +533,7 @@ fn a_node_that_slept_doubts_itself() {
 fn a_newcomer_takes_in_more_than_one_answer_holds() {
     let mut world = World::new(24, 1);
     let absent = |node| Member { identity: identity(node).into(), incarnation: 1, state: MemberState::Down };
-    world.hosts.get_mut(&address(0)).unwrap().detector.remember((10..3000).map(absent));
+    world.hosts.get_mut(&address(0)).unwrap().detector.remember((10..3000).map(absent).collect());
     world.boot(identity(1), 1);
     let knows_all = |world: &World| world.host(1).detector.members().len() == 2992;
     let took = world.run_until(seconds(3), knows_all);
@@ -561,7 +561,9 @@ fn an_identity_update_reaches_everyone() {
     let mut world = World::settled(13, 5);
     let next = Identity { layout_version: 9, layout_hash: 77, ..identity(1) };
     world.input(&address(1), DetectorInput::UpdateIdentity(next.clone()));
-    let known = |world: &World| world.hosts.values().all(|host| *host.detector.members()[&NodeId(1)].identity == next);
+    let known = |world: &World| {
+        world.hosts.values().all(|host| *host.detector.members().get(&NodeId(1)).unwrap().identity == next)
+    };
     let took = world.run_until(seconds(5), known);
     assert!(took <= seconds(3), "{took:?}");
     let told = world.events().filter(|(_, event)| *event == MemberEvent::IdentityChanged(NodeId(1))).count();
@@ -651,7 +653,7 @@ fn foreign_and_broken_messages_are_counted_and_change_nothing() {
 #[test]
 fn nobody_speaks_in_the_name_of_another() {
     let mut world = World::settled(18, 3);
-    let slander = world.host(0).detector.members()[&NodeId(2)].judged(MemberState::Down);
+    let slander = world.host(0).detector.members().get(&NodeId(2)).unwrap().judged(MemberState::Down);
     for (kind, stream) in [(MessageKind::Ping, false), (MessageKind::SyncAnswer, true)] {
         let mut writer = MessageWriter::new(&Header { kind, ..ping() }, MAX_DATAGRAM_BYTES);
         assert!(writer.push(&Record::whole(&slander, None)));

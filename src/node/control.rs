@@ -5,7 +5,7 @@ use super::{
     View,
 };
 use crate::base::{NodeId, Now, Time};
-use crate::membership::{Detector, DetectorEffect, DetectorInput, Identity, Member, MemberEvent, MemberState};
+use crate::membership::{Detector, DetectorEffect, DetectorInput, Identity, MemberEvent, MemberState, MemberTable};
 use crate::replication::{LayoutMessage, LayoutTracker};
 use crate::ring::Layout;
 use bytes::Bytes;
@@ -229,7 +229,7 @@ impl Control {
     }
 
     /// Everyone known, this node included.
-    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
+    pub fn members(&self) -> &MemberTable {
         self.detector.members()
     }
 

@@ -6,7 +6,7 @@ use super::detector::{DetectorEndpoint, Heard};
 use super::kept_layouts::keep_layouts;
 use super::transport::Transport;
 use crate::base::{NodeId, Now, Random, Time, WallTime};
-use crate::membership::{DetectorInput, Member, MemberEvent};
+use crate::membership::{DetectorInput, MemberEvent, MemberTable};
 use crate::node::{ApplyError, Control, ControlEffect, ControlInput, LayoutNotice, LayoutState, View};
 use crate::replication::{LayoutTracker, Message};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Everyone known, as one snapshot.
 #[derive(Debug, Clone)]
 pub(super) struct Members {
-    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) members: MemberTable,
     /// What requests are routed by.
     pub(super) view: Arc<View>,
     /// How far the nodes of the live layouts have come.
@@ -36,7 +36,7 @@ pub(super) struct Members {
 impl Members {
     /// Nobody is known yet.
     pub(super) fn none(view: Arc<View>) -> Self {
-        Self { members: BTreeMap::new(), view, trackers: BTreeMap::new(), lost: None, failed: None }
+        Self { members: MemberTable::default(), view, trackers: BTreeMap::new(), lost: None, failed: None }
     }
 }
 

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::wire::{Traffic, delay, handshake, stream_delay};
 use dunlin::base::{ClusterId, NodeId, Now, Random, Time, WallTime};
 use dunlin::membership::{
-    Detector, DetectorConfig, DetectorEffect, DetectorInput, Identity, Member, MemberEvent, MemberState,
+    Detector, DetectorConfig, DetectorEffect, DetectorInput, Identity, Member, MemberEvent, MemberState, MemberTable,
 };
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, BinaryHeap};
@@ -30,7 +30,8 @@ pub struct World {
     begun: Time,
     random: Random,
     hosts: Vec<Host>,
-    members: Vec<Member>,
+    /// What every process knows when it begins: one table, shared by all until they differ.
+    known: MemberTable,
     queue: BinaryHeap<Reverse<Due>>,
     serial: u64,
     /// Who does not run, dead or standing still.
@@ -89,14 +90,13 @@ impl Ord for Due {
 impl World {
     /// A cluster in which everyone knows everyone, after the warm-up.
     pub fn new(case: Case) -> Self {
-        let members = (0..case.nodes).map(member).collect();
         let nodes = case.nodes as usize;
         let mut world = World {
             now: Time(1_000_000),
             begun: Time(1_000_000) + WARM_UP,
             random: Random::from_seed(case.seed),
             hosts: Vec::new(),
-            members,
+            known: (0..case.nodes).map(member).collect(),
             queue: BinaryHeap::new(),
             serial: 0,
             absent: BTreeSet::new(),
@@ -178,10 +178,10 @@ impl World {
             lifeguard: self.case.lifeguard,
             ..DetectorConfig::default()
         };
-        let me = Identity::clone(&self.members[node as usize].identity);
+        let me = Identity::clone(&member(node).identity);
         let mut detector =
             Detector::new(config, me, Vec::new(), self.random.fork()).expect("the texts of `member` are short");
-        detector.remember(self.members.iter().cloned());
+        detector.remember(self.known.clone());
         Host::new(detector, incarnation, life, self.now)
     }
 
