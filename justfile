@@ -36,6 +36,10 @@ flips seed="1":
 placement histories="30" seed="1":
     nice -n 10 cargo run --release -p chaos --no-default-features -- placement --histories {{histories}} --seed {{seed}}
 
+# Failure detectors alone: all loss and stalls of docs/membership.md, without and with Lifeguard
+detector nodes="100" hours="0.1" *args:
+    nice -n 10 cargo run --release -p chaos --no-default-features -- detector --table --nodes {{nodes}} --hours {{hours}} {{args}}
+
 # Run one seed again
 replay seed:
     cargo run --release -p chaos -- sim --seed {{seed}}

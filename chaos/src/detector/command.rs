@@ -47,8 +47,8 @@ pub struct Trial {
     /// Instead: divide the network in halves for so many seconds, and tell how long healing takes.
     #[arg(long, conflicts_with = "table")]
     partition: Option<f64>,
-    /// Run the whole set, at durations that take some minutes each.
-    #[arg(long)]
+    /// Run the whole set of loss and stalls, each without and with Lifeguard.
+    #[arg(long, conflicts_with_all = ["loss", "stall", "stall_seconds", "lifeguard"])]
     table: bool,
 }
 
@@ -64,7 +64,7 @@ impl Trial {
     pub fn run(&self) -> ExitCode {
         if self.table {
             println!("{HEADS}");
-            table::cases(self.seed).for_each(watch);
+            table::cases(&self.case()).for_each(watch);
             return ExitCode::SUCCESS;
         }
         match self.partition {
