@@ -119,7 +119,8 @@ impl Detector {
     }
 
     /// Takes in members known before, all at once and without a word: as if each had been heard of long
-    /// ago. For a detector that has handled nothing yet. Shares the memory of `members`.
+    /// ago. For a detector that has handled nothing yet. Shares the memory of `members`, and
+    /// takes all of them, so they should be fewer than [`super::MAX_MEMBERS`].
     pub fn remember(&mut self, members: MemberTable) {
         self.roster.extend(members);
     }

@@ -31,7 +31,7 @@ pub(super) struct Change {
     drained: u64,
     /// All of its partitions of this version count, and everyone goes by it.
     filled: u64,
-    /// Partitions that this node owns by older versions alone: what it had of each when everyone went by the newest.
+    /// Partitions that this node owns by older versions alone: what it had of each once everyone went by the newest.
     leaving: BTreeMap<PartitionId, Leaving>,
     /// Lost partitions that may still have keys.
     lost: BTreeSet<PartitionId>,
@@ -42,7 +42,7 @@ pub(super) struct Change {
 struct Leaving {
     /// The newest version when this was noted.
     version: u64,
-    /// All that was here then. What comes later reaches its quorum among those who keep the partition.
+    /// All that was here then, durably. What comes later reaches its quorum among those who keep the partition.
     clock: DotSet,
     /// Owners by the newest version that have all of it, durably.
     covered_by: BTreeSet<NodeId>,
@@ -164,6 +164,7 @@ impl Shard {
             if !self.is_leaving(partition) || self.change.leaving.contains_key(&partition) {
                 continue;
             }
+            // By a version that is not read: what it acknowledged has a quorum in the one that is, too.
             let read = self.is_primary(partition);
             let replica = self.replica(partition);
             if replica.is_whole() || (!read && !replica.is_damaged()) {

@@ -19,6 +19,9 @@ pub const DEFAULT_LIVE_SHARE: f64 = 0.7;
 /// Most segments looked at for one compaction, drawn at random: what a larger log has besides, later ones find.
 const MAX_ESTIMATED: usize = 32;
 
+/// What looking at one counts, in bytes copied: some sixteen blocks of its key file are read, and its shards asked.
+const ESTIMATE_COST: u64 = 64 << 10;
+
 /// Asks which records are current, all at once: an answer for each, true if it is. What is not answered counts
 /// as current.
 pub(super) type Ask<'a> = &'a mut dyn FnMut(&[Question]) -> Vec<bool>;
@@ -114,11 +117,12 @@ impl<D: Disk> Compaction<D> {
         }
     }
 
-    /// What the last step has cost, in bytes copied and entries looked at.
+    /// What the last step has cost, as if all of it were bytes copied.
     pub fn spent_bytes(&self) -> u64 {
         match &self.stage {
-            Stage::Copying(copying) => copying.spent_bytes,
-            Stage::Choosing { .. } | Stage::Copied(_) | Stage::Over => 0,
+            Stage::Choosing { .. } => ESTIMATE_COST,
+            Stage::Copying(copying) => copying.spent_bytes.max(ESTIMATE_COST),
+            Stage::Copied(_) | Stage::Over => 0,
         }
     }
 
