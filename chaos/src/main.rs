@@ -7,7 +7,7 @@ use chaos::detector::Trial;
 #[cfg(feature = "live")]
 use chaos::live::{Inject, Live, SCENARIOS};
 use chaos::placement::{SIZE_CLASSES, measure};
-use chaos::sim::{DunlinMachine, Fault, Report, Swarm, Tally, Voice, run};
+use chaos::sim::{DunlinMachine, Fault, Report, Swarm, Tally, Voice, run, run_undisturbed};
 use clap::{Parser, Subcommand};
 use dunlin::base::{Mutation, Random};
 use dunlin::ring::Partitioning;
@@ -40,6 +40,9 @@ enum Command {
         /// Leave out seeds whose layout never changes.
         #[arg(long)]
         layout_changes: bool,
+        /// Leave out every fault, and let the network be fair.
+        #[arg(long)]
+        undisturbed: bool,
     },
     /// Break one rule of the core at a time: some seed must notice each.
     #[cfg(feature = "mutants")]
@@ -104,10 +107,12 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Sim { seed, seeds, loud, keep_going, layout_changes } => {
+        Command::Sim { seed, seeds, loud, keep_going, layout_changes, undisturbed } => {
             let (first, last) = seeds.or(seed.map(|seed| (seed, seed))).unwrap_or((0, 0));
             let seeds = (first..=last).filter(|seed| !layout_changes || changes_layout(*seed));
-            simulate(seeds, if loud { Voice::Loud } else { Voice::Quiet }, keep_going)
+            let voice = if loud { Voice::Loud } else { Voice::Quiet };
+            let play = if undisturbed { run_undisturbed } else { run };
+            simulate(seeds.map(|seed| play(seed, &DunlinMachine::build, voice)), keep_going)
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { only, limit, first } => gate(only.as_deref(), first, limit),
@@ -137,11 +142,10 @@ fn changes_layout(seed: u64) -> bool {
     Swarm::draw(&mut Random::from_seed(seed)).layout_changes.is_some()
 }
 
-fn simulate(seeds: impl Iterator<Item = u64>, voice: Voice, keep_going: bool) -> ExitCode {
+fn simulate(reports: impl Iterator<Item = Report>, keep_going: bool) -> ExitCode {
     let begun = std::time::Instant::now();
     let (mut tally, mut broken, mut runs, mut successes, mut hash) = (Tally::default(), 0u64, 0u64, 0u64, 0u64);
-    for seed in seeds {
-        let report = run(seed, &DunlinMachine::build, voice);
+    for report in reports {
         tally.merge(&report.tally);
         runs += 1;
         successes += report.succeeded;

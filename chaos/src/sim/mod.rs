@@ -52,7 +52,7 @@ pub use disk::SimDisk;
 pub use dunlin::DunlinMachine;
 pub use machine::{Appending, Arming, Boot, DiskFaults, Machine, Maintenance, Newborn, Process, Renewing};
 pub use report::Report;
-pub use run::run;
+pub use run::{run, run_undisturbed};
 pub use swarm::{Fault, Swarm};
 pub use tally::Tally;
 pub use trace::Voice;

@@ -7,7 +7,7 @@ use super::checkers::{
 use super::cluster::layout_of;
 use super::machine::Machine;
 use super::report::Report;
-use super::swarm::{Detection, Swarm};
+use super::swarm::{Detection, Swarm, Weather};
 use super::trace::Voice;
 use super::world::{Happening, World};
 use dunlin::base::{NodeId, Random};
@@ -41,6 +41,15 @@ pub(super) type Build<'a> = &'a dyn Fn(NodeId, &mut Random) -> Box<dyn Machine>;
 pub fn run(seed: u64, build: Build<'_>, voice: Voice) -> Report {
     let mut random = Random::from_seed(seed);
     let swarm = Swarm::draw(&mut random);
+    run_swarm(seed, swarm, random, build, voice)
+}
+
+/// Runs a seed without its faults, in fair weather: what is left is load, and changes of the layout if it has any.
+pub fn run_undisturbed(seed: u64, build: Build<'_>, voice: Voice) -> Report {
+    let mut random = Random::from_seed(seed);
+    let mut swarm = Swarm::draw(&mut random);
+    swarm.faults.clear();
+    (swarm.weather, swarm.scrub) = (Weather::FAIR, None);
     run_swarm(seed, swarm, random, build, voice)
 }
 
