@@ -54,7 +54,7 @@ pub enum Body {
     /// From here on this replica is complete in the partition (PROTOCOL R6).
     Complete,
     /// The clock is replaced by what was read back intact, and the replica is filling (PROTOCOL R8).
-    /// Written by the store itself when it opens after damage.
+    /// Written by the store when it opens after damage, and by the node for what it has lost or gained.
     Reset {
         /// The dots of live versions read back intact.
         clock: DotSet,

@@ -354,6 +354,23 @@ pub(super) fn a_leaver_stays_until_a_majority_of_the_others_has_what_it_had() {
     assert_eq!([a, b, change.to].map(|node| change.scene.report(node).keys), [1, 1, 1]);
 }
 
+/// What is on its way to the leaver's disk when everyone goes by the new version may never get there: nobody else would
+/// ever show it.
+#[test]
+fn a_leaver_does_not_wait_for_what_it_never_had() {
+    let mut change = Move::new();
+    let from = change.from;
+    change.scene.ask(from, put("k", "1"));
+    change.scene.settle();
+    change.scene.command(from, put("k", "2").having_seen(&DotSet::EMPTY).with(strict));
+    assert_eq!(change.scene.appended(from).len(), 1);
+    let both = change.both(change.after.version);
+    change.nodes().into_iter().for_each(|node| change.scene.goes_by(node, both.clone()));
+    change.scene.fail_appends(from);
+    change.scene.exchange();
+    assert_eq!(change.scene.filled(from), [1, 2]);
+}
+
 /// Rule: PROTOCOL R7. The source of a session gives the partition up between its clock and its objects, and owns it
 /// again: what it has not got then was not superseded.
 #[test]
